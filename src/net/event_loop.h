@@ -1,0 +1,42 @@
+// The production Scheduler and Network over Asio: one thread runs run(). Asio itself stays in the .cc files.
+#pragma once
+
+#include <memory>
+#include <functional>
+
+#include "net/scheduler.h"
+#include "net/stream.h"
+
+namespace godwit::net {
+
+class EventLoop final : public Scheduler, public Network {
+ public:
+  EventLoop();
+  ~EventLoop() override;
+
+  // Runs turns until stop(), or until nothing is left to wait for.
+  void run();
+  // Thread-safe; run() returns after the current turn.
+  void stop();
+
+  Instant now() const override;  // steady clock, read once per turn at most costs a vDSO call
+  void post(Task task) override;
+  TimerId schedule(Instant when, Task task) override;
+  void cancel(TimerId timer) override;
+
+  void connect(const Address& to, Done<std::unique_ptr<Stream>> done) override;
+  Result<std::unique_ptr<Listener>> listen(const Address& at,
+                                           std::function<void(std::unique_ptr<Stream>)> accept) override;
+
+  // A connected socket that somebody else opened (socket activation, socketpair in tests). Takes the descriptor.
+  std::unique_ptr<Stream> adopt(int descriptor);
+
+  // Calls `handler` at SIGTERM and SIGINT instead of dying; a second signal within run() ends the process at once.
+  void on_termination(std::function<void(int signal)> handler);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace godwit::net
