@@ -43,6 +43,8 @@ class BlockOrder {
 
   bool empty() const { return count_ == 0; }
   std::uint64_t count() const { return count_; }
+  // No block of the regular order comes before this number (urgent and hot ones may).
+  std::uint64_t next_unsent() const { return unsent_.next_set(cursor_); }
   bool contains(BlockIndex block) const { return unsent_.test(block.value); }
 
  private:
