@@ -1,4 +1,4 @@
-// Gives every file of a corpus to a fuzz target, without libFuzzer: what the fuzzers found once stays a plain test of every build.
+// Gives every file of a corpus to a fuzz target, without libFuzzer: what the fuzzers found stays a plain test of every build.
 // Usage: replay_NAME FOLDER. A failure is the target's own crash, with the file's name said before.
 #include <algorithm>
 #include <cstddef>
