@@ -4,5 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=(-i)
 [ "${1-}" = --check ] && mode=(--dry-run -Werror)
-find src tests bench fuzz -name testdata -prune -o \( -name '*.h' -o -name '*.cc' \) -print0 2>/dev/null |
+folders=()
+for folder in src tests bench fuzz; do
+  [ -d $folder ] && folders+=($folder)
+done
+find "${folders[@]}" -name testdata -prune -o \( -name '*.h' -o -name '*.cc' \) -print0 |
   xargs -0 -r -n 20 -P 2 clang-format-19 "${mode[@]}"

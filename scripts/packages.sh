@@ -59,7 +59,9 @@ if ! on_debian_12; then
   fail "install these in your system's own way, then run the same command again"
 fi
 
-installed=" $(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${names[@]}" 2>/dev/null | sed -n 's/^installed //p' | xargs) "
+# dpkg-query fails when it does not know one of them, and lists the others all the same.
+known=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${names[@]}" 2>/dev/null || true)
+installed=" $(sed -n 's/^installed //p' <<<"$known" | tr '\n' ' ') "
 missing=()
 for name in "${names[@]}"; do
   case "$installed" in *" $name "*) continue ;; esac
