@@ -5,7 +5,9 @@
 #
 #   scripts/packages.sh build test
 set -euo pipefail
-cd "$(dirname "$0")/packages"
+# The two variables are for its own test.
+cd "${GODWIT_PACKAGE_LISTS:-$(dirname "$0")/packages}"
+os_release=${GODWIT_OS_RELEASE:-/etc/os-release}
 
 say() { printf 'packages: %s\n' "$*" >&2; }
 fail() { say "$@"; exit 1; }
@@ -32,9 +34,9 @@ boost_in_prefix() {
 }
 
 on_debian_12() {
-  [ -r /etc/os-release ] && command -v apt-get >/dev/null || return 1
-  # shellcheck disable=SC1091
-  (. /etc/os-release && [ "${ID-}" = debian ] && [ "${VERSION_ID-}" = 12 ])
+  [ -r "$os_release" ] && command -v apt-get >/dev/null || return 1
+  # shellcheck disable=SC1090
+  (. "$os_release" && [ "${ID-}" = debian ] && [ "${VERSION_ID-}" = 12 ])
 }
 
 is_there() {  # command:NAME or header:NAME
