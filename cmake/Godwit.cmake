@@ -18,7 +18,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 sees uninitialised and null pasts in inlined std::function and std::expected that are not there.
   add_compile_options(-Wno-maybe-uninitialized -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread
                       -Wno-null-dereference)
-  add_compile_options(-fpch-preprocess)  # ccache
+  add_compile_options(-fpch-preprocess)  # for ccache
+else()
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")  # for ccache
 endif()
 if(GODWIT_SANITIZE)
   string(REPLACE ";" "," sanitizers "${GODWIT_SANITIZE}")
