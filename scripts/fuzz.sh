@@ -6,8 +6,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 total=${1:-120}
 at_once=2
-shopt -s nullglob
-fuzzers=(build/fuzz/bin/fuzz_*)
+# By the sources: a program whose source has gone may still lie in the build folder.
+fuzzers=()
+while IFS= read -r source; do
+  name=${source##*/}
+  fuzzers+=("build/fuzz/bin/fuzz_${name%_fuzz.cc}")
+done < <(find src -name '*_fuzz.cc' | sort)
 if [ ${#fuzzers[@]} -eq 0 ]; then
   echo "fuzz: no fuzzer is built yet"
   exit 0
