@@ -52,8 +52,7 @@ class Network {
   virtual ~Network() = default;
   virtual void connect(const Address& to, Done<std::unique_ptr<Stream>> done) = 0;
   // A Unix listener replaces a socket nobody listens on, and has mode 0600.
-  virtual Result<std::unique_ptr<Listener>> listen(const Address& at,
-                                                   std::function<void(std::unique_ptr<Stream>)> accept) = 0;
+  virtual Result<std::unique_ptr<Listener>> listen(const Address& at, std::function<void(std::unique_ptr<Stream>)> accept) = 0;
 };
 
 }  // namespace godwit::net

@@ -31,8 +31,8 @@ enum class Durability : std::uint8_t {
 };
 
 enum class ZeroMode : std::uint8_t {
-  may_punch,      // the range may be deallocated
-  keep_allocated, // NO_HOLE: space stays reserved where the device can
+  may_punch,       // the range may be deallocated
+  keep_allocated,  // NO_HOLE: space stays reserved where the device can
 };
 
 class BlockDevice {
