@@ -17,6 +17,11 @@ namespace godwit::volume {
 
 inline constexpr std::size_t kFrameHeaderSize = 12;
 
+// Limits of a device's description (silo.md 12).
+inline constexpr std::size_t kDeviceNameSizeMax = 255;
+inline constexpr std::size_t kSchemaSizeMax = 1024 * 1024;
+inline constexpr std::size_t kGroupDevicesMax = 4096;
+
 struct FrameHeader {
   DeviceId device;
   TxId tx;
@@ -203,9 +208,10 @@ Result<Packet> decode_packet(ConstBytes body);
 
 // Encodes header and body up to the payload into `out` (appended); the payload (raw data, or already encoded form) is sent
 // behind it by the caller, who keeps it alive: its size is already counted in the header's length.
-// `payload_size` must be the size of the packet's payload; packets without one pass 0.
 void encode_frame(DeviceId device, TxId tx, const Packet& packet, Bytes& out);        // payload included
 void encode_frame_head(DeviceId device, TxId tx, const Packet& packet, Bytes& out);   // payload left out, but counted
+// The bytes that encode_frame_head leaves out; empty for packets without a payload. Borrowed from where the packet borrows them.
+ConstBytes payload_of(const Packet& packet);
 
 // What a body that does not decode means for the connection (silo.md 9).
 enum class MalformedAction : std::uint8_t { close, answer_write_error, answer_read_error, answer_hash_error, ignore };
