@@ -85,7 +85,8 @@ bool FrameLink::begin_large(const FrameHeader& header, ConstBytes available) {
   if (available.size() < kFrameHeaderSize + kRawWriteHeadSize) return false;
   ConstBytes body = available.subspan(kFrameHeaderSize);
   if (body.size() > header.body_length) body = body.first(header.body_length);
-  Incoming incoming{.header = header};
+  Incoming incoming;
+  incoming.header = header;
   if (const std::optional<RawWriteHead> head = peek_raw_write(header, body)) {
     incoming.target = handler_.place(header, *head);
     if (!incoming.target.empty()) {
