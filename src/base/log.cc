@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include <fmt/format.h>
 #include <spdlog/logger.h>
@@ -34,6 +35,8 @@ std::string text_of(std::string_view text) {
 
 std::string value_of(LogFormat format, const LogField::Value& value) {
   if (const auto* text = std::get_if<std::string_view>(&value)) return format == LogFormat::json ? quoted(*text) : text_of(*text);
+  // JSON has no word for these.
+  if (const auto* number = std::get_if<double>(&value); number != nullptr && !std::isfinite(*number)) return "null";
   return std::visit([](const auto& v) { return fmt::format("{}", v); }, value);
 }
 
