@@ -93,6 +93,15 @@ void DestinationLink::end_session(Volume&, net::Task ended) {
   when_idle_.push_back(std::move(ended));
 }
 
+void DestinationLink::end_session_then(net::Task ended) {
+  if (operations_ == 0) return ended();
+  when_idle_.push_back(std::move(ended));
+}
+
+bool DestinationLink::carries(const Volume& volume) const {
+  return std::any_of(devices_.begin(), devices_.end(), [&](const auto& entry) { return entry.second.volume == &volume; });
+}
+
 void DestinationLink::operation_ended() {
   if (--operations_ > 0) return;
   for (net::Task& task : std::exchange(when_idle_, {})) context_.scheduler.post(std::move(task));

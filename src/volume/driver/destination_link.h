@@ -66,6 +66,9 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   void end_session(Volume& volume, net::Task ended) override;
   void drop(const std::string& reason) override { fail(reason); }
 
+  bool carries(const Volume& volume) const;
+  // The connection is over: calls back once none of its store operations is under way.
+  void end_session_then(net::Task ended);
   // The refusal that ended the last PULL, if one did.
   const std::optional<std::pair<RefuseCode, std::string>>& refusal() const { return refusal_; }
   bool is_from_original() const { return original_; }

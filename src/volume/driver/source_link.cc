@@ -69,6 +69,10 @@ SourceLink::Device* SourceLink::find(const Volume& volume) {
   return it == devices_.end() ? nullptr : &*it;
 }
 bool SourceLink::carries(const Volume& volume) const { return const_cast<SourceLink*>(this)->find(volume) != nullptr; }
+bool SourceLink::is_sending(const Volume& volume) const {
+  const Device* device = const_cast<SourceLink*>(this)->find(volume);
+  return device && device->wanted && !link_.is_closed();
+}
 std::optional<DeviceId> SourceLink::device_of(const Volume& volume) const {
   const Device* device = const_cast<SourceLink*>(this)->find(volume);
   return device ? std::optional(device->id) : std::nullopt;

@@ -57,6 +57,8 @@ class SourceLink final : public ControlLink, private FrameHandler {
   void drop(const std::string& reason) override;
 
   bool carries(const Volume& volume) const;
+  // Its PULL was accepted on this connection, which is still there.
+  bool is_sending(const Volume& volume) const;
   std::optional<DeviceId> device_of(const Volume& volume) const;
   bool serves_original() const { return session_.peer() == SourceSession::PeerKind::original; }
   // The other side has said that it owns the volume.
