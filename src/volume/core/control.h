@@ -64,6 +64,11 @@ struct Peer {
   friend bool operator==(const Peer&, const Peer&) = default;
 };
 
+inline constexpr std::size_t kPeerTextSizeMax = 255;
+// Tag 10 of ownership.md 15: 16 B host, u8 length, name, u8 length, address.
+void encode_peer(const Peer& peer, Bytes& out);
+Result<Peer> decode_peer(ConstBytes bytes);
+
 inline constexpr std::uint64_t kFeatureAnswersHashAsk = 1;
 
 using Cookie = std::uint64_t;
@@ -109,6 +114,8 @@ struct ControlMessage {
 
 inline constexpr std::size_t kControlPayloadMax = 256 * 1024;
 inline constexpr std::uint32_t kHashAskBlocksMax = 4096;
+inline constexpr std::size_t kControlNameSizeMax = 255;   // names and addresses
+inline constexpr std::size_t kControlTextSizeMax = 1024;
 
 // The payload: u8 message, 16 B uuid, fields.
 void encode_control(const ControlMessage& message, Bytes& out);
