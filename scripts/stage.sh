@@ -6,6 +6,10 @@ started=$SECONDS
 printf '== %s\n' "$name"
 "$@"
 status=$?
-if [ $status -eq 0 ]; then word=done; else word="FAILED ($status)"; fi
+case $status in
+  0) word=done ;;
+  77) word=skipped ;;
+  *) word="FAILED ($status)" ;;
+esac
 printf '== %s: %s, %d s\n' "$name" "$word" $((SECONDS - started))
 exit $status
