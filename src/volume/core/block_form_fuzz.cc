@@ -12,7 +12,7 @@ using namespace godwit::volume;
 
 namespace {
 
-constexpr std::uint64_t kBound = 1 << 20;
+constexpr std::uint64_t kBound = 64 * 1024;
 constexpr WriteForm kForms[] = {WriteForm::raw, WriteForm::rle, WriteForm::gzip, WriteForm::zeroes};
 
 // Measuring and decoding agree about what is malformed and about every byte.

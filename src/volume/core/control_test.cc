@@ -436,5 +436,17 @@ TEST(Control, TheExampleFramesDecodeAndEncodeToTheSameBytes) {
   EXPECT_EQ(to_hex(frame), to_hex(ack_frame));
 }
 
+// What we ourselves must not write is our own bug.
+TEST(ControlDeathTest, AMessageThatLacksAFieldOrHasAnothersIsNotWritten) {
+  const ControlMessage lacking = with(ControlType::ready, {9});
+  const ControlMessage foreign = with(ControlType::ready, {9, 6, 19});
+  ControlMessage long_name = with(ControlType::hello, {1, 2, 3, 4});
+  long_name.name = std::string(256, 'n');
+  ControlMessage question = with(ControlType::hash_ask, {11, 22});
+  question.count = kHashAskBlocksMax + 1;
+  for (const ControlMessage& message : {lacking, foreign, long_name, question})
+    EXPECT_DEATH((void)encoded(message), "check failed");
+}
+
 }  // namespace
 }  // namespace godwit::volume

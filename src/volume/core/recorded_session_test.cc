@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 
 #include "base/random.h"
 #include "volume/core/block_form.h"
@@ -50,6 +52,24 @@ TEST(RecordedSession, ContentsAndWritesGiveWhatTheSourceHeldAtTheEnd) {
       EXPECT_EQ(device.source_sha256 == device.destination_sha256, device.source_equals_destination);
     }
   }
+}
+
+TEST(RecordedSession, ThatIsNotThereOrNotWhatItsDescriptionSaysIsAnError) {
+  const std::filesystem::path silo = GODWIT_TESTDATA "/silo";
+  EXPECT_EQ(sim::read_recorded_session(silo, "no-such-session").error().kind(), ErrorKind::not_found);
+  std::string folder = std::filesystem::temp_directory_path() / "godwit-recorded-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const std::filesystem::path copy = folder;
+  std::filesystem::copy_file(silo / "dev-hashes.json", copy / "a.json");
+  std::filesystem::copy_file(silo / "dev-hashes.trace", copy / "a.trace");
+  EXPECT_TRUE(sim::read_recorded_session(copy, "a"));
+  std::filesystem::resize_file(copy / "a.trace", std::filesystem::file_size(copy / "a.trace") - 1);
+  EXPECT_EQ(sim::read_recorded_session(copy, "a").error().kind(), ErrorKind::truncated);
+  std::filesystem::resize_file(copy / "a.trace", 0);
+  EXPECT_EQ(sim::read_recorded_session(copy, "a").error().kind(), ErrorKind::invalid);
+  std::filesystem::resize_file(copy / "a.json", 100);
+  EXPECT_EQ(sim::read_recorded_session(copy, "a").error().kind(), ErrorKind::invalid);
+  std::filesystem::remove_all(copy);
 }
 
 TEST(RecordedSession, EveryBodyDecodesAndNothingIsUnexplained) {
