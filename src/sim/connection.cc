@@ -152,11 +152,10 @@ void Connection::write(int side, std::span<const ConstBytes> from, net::Done<voi
   s.from_index = 0;
   s.write_done = std::move(done);
   s.write_refused = s.lost || s.closed || directions_[side].end_wanted;
-  // One that was scheduled belongs to a write that a close has ended; it will find this one.
-  const bool scheduled = std::exchange(s.write_scheduled, true);
+  s.write_scheduled = true;  // What is complete at once is taken up below, not by transmit().
   transmit(side);
-  s.write_scheduled = scheduled;
-  if (is_write_ready(side) && !scheduled && random_.chance(directions_[side].link->quality.inline_chance))
+  s.write_scheduled = false;
+  if (is_write_ready(side) && random_.chance(directions_[side].link->quality.inline_chance))
     finish_write(side);
   else
     wake_writer(side);
