@@ -77,9 +77,7 @@ void SimDevice::change_range(DiskOp op, DiskFile::Change change, ConstBytes late
         DiskFile::Change& asked = under_way.change;
         if (!late_bytes.empty()) std::memcpy(asked.bytes.data(), late_bytes.data(), late_bytes.size());
         if (!result) {
-          // It failed somewhere between nothing and all of it.
-          asked.length = disk.random().chance(0.5) ? 0 : disk.random().below(asked.length + 1);
-          if (!asked.bytes.empty()) asked.bytes.resize(asked.length);
+          asked.cut_short(disk.random());
           under_way.file->apply(std::move(asked));
         } else if (durability == store::Durability::durable) {
           under_way.file->apply_durably(std::move(asked));

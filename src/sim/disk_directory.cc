@@ -89,8 +89,7 @@ void SimDirectory::write_slot(const std::string& name, std::uint64_t offset, Byt
                 Disk::UnderWay& asked, Result<void> result) mutable {
               if (!error) return done(std::move(error));
               if (!result) {
-                asked.change.length = disk.random().below(asked.change.length + 1);
-                asked.change.bytes.resize(asked.change.length);
+                asked.change.cut_short(disk.random());
                 asked.file->apply(std::move(asked.change));
               } else {
                 asked.file->apply_durably(std::move(asked.change));
