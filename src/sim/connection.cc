@@ -1,6 +1,7 @@
 #include "sim/connection.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -37,6 +38,10 @@ class SimStream final : public net::Stream {
   void close() override { connection_->close(side_); }
   void limit_unsent(std::size_t bytes) override { connection_->limit_unsent(side_, bytes); }
   net::Address peer() const override { return connection_->sides_[side_].end.peer; }
+  std::optional<std::uint32_t> peer_user_id() const override {
+    if (!peer().is_unix()) return std::nullopt;
+    return ::geteuid();  // All of a world runs as the test's user.
+  }
 
  private:
   const std::shared_ptr<Connection> connection_;

@@ -207,6 +207,27 @@ TEST(Disk, AFileThatIsRemovedOrRenamedStaysOpen) {
   EXPECT_EQ(m.read(*device, 0, 5), "still");
 }
 
+TEST(Disk, ADeviceThatIsDestroyedCallsNobodyBackAndHasDoneSomeOfWhatWasAsked) {
+  std::set<std::string> seen;
+  for (const std::uint64_t seed : scenario_seeds(20)) {
+    Machine m(seed);
+    auto device = m.create("v", 4096);
+    {
+      Bytes bytes = to_bytes(as_bytes("x"));  // free again after the device's end
+      Bytes room(10);
+      device->write(0, bytes, Durability::durable, [](Result<void>) { FAIL(); });
+      device->read(0, room, [](Result<void>) { FAIL(); });
+      device->flush([](Result<void>) { FAIL(); });
+      device->read(4096, room, [](Result<void>) { FAIL(); });
+      device.reset();
+    }
+    m.world.run_for(Duration::seconds(1));
+    device = m.open("v");
+    seen.insert(m.read(*device, 0, 1));
+  }
+  EXPECT_EQ(seen, (std::set<std::string>{"x", std::string(1, '\0')}));
+}
+
 TEST(Disk, TheNthOperationOfAKindFailsAsPlanned) {
   Machine m(1);
   const auto device = m.create("v", 4096);
