@@ -307,6 +307,7 @@ TEST(Canary, ASeedRepeatsARunAndAnotherSeedIsAnotherRun) {
   for (const std::uint64_t seed : scenario_seeds(5)) {
     for (const Mistake mistake : {Mistake::none, Mistake::acknowledges_before_flush}) {
       const Outcome once = run_scenario(seed, mistake), again = run_scenario(seed, mistake);
+      RecordProperty("trace " + std::to_string(seed), std::to_string(once.trace_hash));  // the same in every process
       EXPECT_EQ(once.trace_hash, again.trace_hash);
       EXPECT_EQ(once.steps, again.steps);
       EXPECT_EQ(once.report, again.report);
