@@ -30,6 +30,8 @@ class DiskFile {
     Bytes bytes;
     bool keep_allocated = false;  // zeroing only
     std::uint64_t end() const { return offset + length; }
+    // What is done of it when it fails: nothing, or some sectors from the front.
+    void cut_short(Random& random);
   };
 
   std::uint64_t size() const { return size_; }
