@@ -23,6 +23,8 @@ class EventLoop final : public Scheduler, public Network {
   void post(Task task) override;
   TimerId schedule(Instant when, Task task) override;
   void cancel(TimerId timer) override;
+  void hold() override;
+  void release() override;
 
   void connect(const Address& to, Done<std::unique_ptr<Stream>> done) override;
   Result<std::unique_ptr<Listener>> listen(const Address& at,

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -37,6 +38,9 @@ class Stream {
 
   // The other end as an address for people and for hints; a Unix peer is "unix:…".
   virtual Address peer() const = 0;
+
+  // The user id of the process at the other end of a Unix socket, as the kernel vouches for it; nothing for other streams.
+  virtual std::optional<std::uint32_t> peer_user_id() const { return std::nullopt; }
 };
 
 class Listener {
