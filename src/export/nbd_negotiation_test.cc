@@ -25,7 +25,9 @@ class TestCatalogue final : public Catalogue {
 
 constexpr NegotiationLimits kLimits{.option_bytes_max = 1000, .options_max = 20};
 
-Bytes hello(std::uint32_t flags = kFixedNewstyle | kNoZeroes) { return encode_client_flags(flags); }
+Bytes hello(std::uint32_t flags = kFixedNewstyle | kNoZeroes) {
+  return encode_client_flags(flags);
+}
 Bytes with_option(Bytes bytes, std::uint32_t option, ConstBytes payload = {}) {
   append_option(bytes, option, payload);
   return bytes;
@@ -116,7 +118,7 @@ std::vector<Row> rows() {
   return {
       {"nothing but flags", hello(), "", running},
       {"a flag nobody knows", hello(4), "", ended},
-      {"not an option", to_bytes(as_bytes("\0\0\0\3GET / HTTP/1.0\r\n")), "", ended},
+      {"not an option", to_bytes(as_bytes(std::string("\0\0\0\3GET / HTTP/1.0\r\n", 20))), "", ended},
       {"abort", with_option(hello(), kOptAbort), "2:ack", ended},
       {"list", with_option(hello(), kOptList), "3:server 00000006736563746f72, 3:server 00000003766f6c6120766f6c756d65, 3:ack",
        running},
@@ -128,7 +130,8 @@ std::vector<Row> rows() {
       {"info of one", with_option(hello(), kOptInfo, info("vol")), "6:" + std::string(kVolInfo) + ", 6:ack", running},
       {"info of none", with_option(hello(), kOptInfo, info("lov")), "6:unknown", running},
       {"info of everything", with_option(hello(), kOptInfo, info("vol", {kInfoBlockSize, kInfoDescription, kInfoName, 99})),
-       "6:" + std::string(kVolInfo) + ", 6:info 0001766f6c, 6:info 00026120766f6c756d65, 6:info 0003000000010000100002000000, 6:ack",
+       "6:" + std::string(kVolInfo) +
+           ", 6:info 0001766f6c, 6:info 00026120766f6c756d65, 6:info 0003000000010000100002000000, 6:ack",
        running},
       {"info that does not add up", with_option(hello(), kOptInfo, Bytes(5)), "6:invalid", running},
       {"info of blocks unasked for", with_option(hello(), kOptInfo, info("sector")), "6:info 00000000000000100000000d, 6:ack",
@@ -147,8 +150,8 @@ std::vector<Row> rows() {
        "8:ack, 9:meta 00000000626173653a616c6c6f636174696f6e, 9:ack", running},
       {"contexts of a name space", with_option(structured, kOptListMetaContext, meta("vol", {"qemu:", "base:"})),
        "8:ack, 9:meta 00000000626173653a616c6c6f636174696f6e, 9:ack", running},
-      {"a context of others", with_option(structured, kOptListMetaContext, meta("vol", {"qemu:dirty-bitmap:x"})),
-       "8:ack, 9:ack", running},
+      {"a context of others", with_option(structured, kOptListMetaContext, meta("vol", {"qemu:dirty-bitmap:x"})), "8:ack, 9:ack",
+       running},
       {"contexts of no export", with_option(structured, kOptListMetaContext, meta("", {})), "8:ack, 9:unknown", running},
       {"contexts that do not add up", with_option(structured, kOptSetMetaContext, Bytes(3)), "8:ack, 10:invalid", running},
       {"set nothing", with_option(structured, kOptSetMetaContext, meta("vol", {})), "8:ack, 10:ack", running},

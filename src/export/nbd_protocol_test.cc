@@ -5,7 +5,9 @@
 namespace godwit::exports::nbd {
 namespace {
 
-Bytes hex(std::string_view text) { return from_hex(text).value(); }
+Bytes hex(std::string_view text) {
+  return from_hex(text).value();
+}
 
 template <std::size_t N, class Encode>
 std::string encoded(Encode encode) {
@@ -14,7 +16,9 @@ std::string encoded(Encode encode) {
   return to_hex(out);
 }
 
-std::string without_spaces(std::string_view text) { return to_hex(hex(text)); }
+std::string without_spaces(std::string_view text) {
+  return to_hex(hex(text));
+}
 
 // The bytes follow the field tables of doc/proto.md.
 TEST(NbdProtocol, RequestsAreEncodedAsTheProtocolSays) {
@@ -25,7 +29,9 @@ TEST(NbdProtocol, RequestsAreEncodedAsTheProtocolSays) {
   };
   const Row rows[] = {
       {"read", {0, kRead, 0x0102030405060708, 0x1000, 0x200}, "25609513 0000 0000 0102030405060708 0000000000001000 00000200"},
-      {"write with FUA", {kFlagFua, kWrite, 1, 1ULL << 40, 4096}, "25609513 0001 0001 0000000000000001 0000010000000000 00001000"},
+      {"write with FUA",
+       {kFlagFua, kWrite, 1, 1ULL << 40, 4096},
+       "25609513 0001 0001 0000000000000001 0000010000000000 00001000"},
       {"disconnect", {0, kDisconnect, 0, 0, 0}, "25609513 0000 0002 0000000000000000 0000000000000000 00000000"},
       {"flush", {0, kFlush, 9, 0, 0}, "25609513 0000 0003 0000000000000009 0000000000000000 00000000"},
       {"trim", {0, kTrim, 9, 1, 2}, "25609513 0000 0004 0000000000000009 0000000000000001 00000002"},
@@ -89,7 +95,8 @@ TEST(NbdProtocol, OptionDataAreEncodedAsTheProtocolSays) {
   EXPECT_EQ(decode_info_query(encode_info_query(info)).value(), info);
 
   const MetaQuery meta{"v", {"base:allocation", ""}};
-  EXPECT_EQ(to_hex(encode_meta_query(meta)), without_spaces("00000001 76 00000002 0000000f 626173653a616c6c6f636174696f6e 00000000"));
+  EXPECT_EQ(to_hex(encode_meta_query(meta)),
+            without_spaces("00000001 76 00000002 0000000f 626173653a616c6c6f636174696f6e 00000000"));
   EXPECT_EQ(decode_meta_query(encode_meta_query(meta)).value(), meta);
 
   EXPECT_EQ(to_hex(encode_export_info({0x100000, 0x16d})), without_spaces("0000 0000000000100000 016d"));
@@ -145,8 +152,8 @@ TEST(NbdProtocol, MalformedBytesAreRefusedByName) {
       {"block sizes short", [&] { return only_error(decode_block_sizes(hex("0003 0000"))); }, ErrorKind::invalid},
       {"block size of three", [&] { return only_error(decode_block_sizes(hex("0003 00000003 00001000 02000000"))); },
        ErrorKind::invalid},
-      {"largest block below the smallest",
-       [&] { return only_error(decode_block_sizes(hex("0003 00001000 00001000 00000200"))); }, ErrorKind::invalid},
+      {"largest block below the smallest", [&] { return only_error(decode_block_sizes(hex("0003 00001000 00001000 00000200"))); },
+       ErrorKind::invalid},
       {"meta context short", [&] { return only_error(decode_meta_context(Bytes(3))); }, ErrorKind::truncated},
       {"block status without descriptors", [&] { return only_error(decode_block_status(hex("00000001"))); }, ErrorKind::invalid},
       {"block status cut", [&] { return only_error(decode_block_status(Bytes(11))); }, ErrorKind::invalid},
@@ -169,13 +176,20 @@ TEST(NbdProtocol, ErrorKindsHaveTheirValuesAndComeBack) {
     ErrorKind back;
   };
   const Row rows[] = {
-      {ErrorKind::invalid, 22, ErrorKind::invalid},          {ErrorKind::no_space, 28, ErrorKind::no_space},
-      {ErrorKind::read_only, 1, ErrorKind::refused},         {ErrorKind::refused, 1, ErrorKind::refused},
-      {ErrorKind::limit, 75, ErrorKind::limit},              {ErrorKind::unsupported, 95, ErrorKind::unsupported},
-      {ErrorKind::shut_down, 108, ErrorKind::shut_down},     {ErrorKind::moved, 5, ErrorKind::io},
-      {ErrorKind::corrupt, 5, ErrorKind::io},                {ErrorKind::io, 5, ErrorKind::io},
-      {ErrorKind::timed_out, 5, ErrorKind::io},              {ErrorKind::cancelled, 5, ErrorKind::io},
-      {ErrorKind::truncated, 5, ErrorKind::io},              {ErrorKind::busy, 5, ErrorKind::io},
+      {ErrorKind::invalid, 22, ErrorKind::invalid},
+      {ErrorKind::no_space, 28, ErrorKind::no_space},
+      {ErrorKind::read_only, 1, ErrorKind::refused},
+      {ErrorKind::refused, 1, ErrorKind::refused},
+      {ErrorKind::limit, 75, ErrorKind::limit},
+      {ErrorKind::unsupported, 95, ErrorKind::unsupported},
+      {ErrorKind::shut_down, 108, ErrorKind::shut_down},
+      {ErrorKind::moved, 5, ErrorKind::io},
+      {ErrorKind::corrupt, 5, ErrorKind::io},
+      {ErrorKind::io, 5, ErrorKind::io},
+      {ErrorKind::timed_out, 5, ErrorKind::io},
+      {ErrorKind::cancelled, 5, ErrorKind::io},
+      {ErrorKind::truncated, 5, ErrorKind::io},
+      {ErrorKind::busy, 5, ErrorKind::io},
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(name_of(row.kind));
