@@ -190,7 +190,7 @@ Result<BlockSizes> decode_block_sizes(ConstBytes payload) {
   sizes.preferred = in.u32_be();
   sizes.max = in.u32_be();
   if (!in.at_end() || type != kInfoBlockSize) return fail(ErrorKind::invalid, "block sizes: wrong size");
-  if (!std::has_single_bit(sizes.min) || sizes.max < sizes.min)
+  if (!std::has_single_bit(sizes.min) || sizes.min > kBlockSizeMinMax || sizes.max < sizes.min)
     return fail(ErrorKind::invalid, fmt::format("block sizes: {} to {}", sizes.min, sizes.max));
   return sizes;
 }

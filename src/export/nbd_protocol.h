@@ -112,6 +112,8 @@ inline constexpr std::uint32_t kErrMoved = 0x4d4f5645;
 
 // The protocol's bound of every string in it.
 inline constexpr std::size_t kStringBytesMax = 4096;
+// And of the smallest block size that a server may announce.
+inline constexpr std::uint32_t kBlockSizeMinMax = 64 * 1024;
 
 // --- Handshake ---
 

@@ -152,6 +152,8 @@ TEST(NbdProtocol, MalformedBytesAreRefusedByName) {
       {"block sizes short", [&] { return only_error(decode_block_sizes(hex("0003 0000"))); }, ErrorKind::invalid},
       {"block size of three", [&] { return only_error(decode_block_sizes(hex("0003 00000003 00001000 02000000"))); },
        ErrorKind::invalid},
+      {"block size over the protocol's bound",
+       [&] { return only_error(decode_block_sizes(hex("0003 00020000 00020000 02000000"))); }, ErrorKind::invalid},
       {"largest block below the smallest", [&] { return only_error(decode_block_sizes(hex("0003 00001000 00001000 00000200"))); },
        ErrorKind::invalid},
       {"meta context short", [&] { return only_error(decode_meta_context(Bytes(3))); }, ErrorKind::truncated},

@@ -72,8 +72,8 @@ Result<void> NbdServer::Impl::add(ExportOptions options, store::BlockDevice& dev
   const std::uint32_t min = options.block_size_min;
   const std::uint32_t preferred = options.block_size_preferred;
   // The protocol's own rules for the three sizes.
-  if (!std::has_single_bit(min) || min > 64 * 1024 || !std::has_single_bit(preferred) || preferred < 512 || preferred < min ||
-      options.block_size_max < preferred || options.block_size_max % min != 0)
+  if (!std::has_single_bit(min) || min > nbd::kBlockSizeMinMax || !std::has_single_bit(preferred) || preferred < 512 ||
+      preferred < min || options.block_size_max < preferred || options.block_size_max % min != 0)
     return fail(ErrorKind::invalid,
                 fmt::format("export \"{}\": block sizes {}, {}, {}", shown, min, preferred, options.block_size_max));
   if (device.size() % min != 0)
