@@ -7,9 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
-
 #include "base/random.h"
+#include "base/temporary_folder.h"
 #include "net/event_loop.h"
 
 namespace godwit::net {
@@ -86,19 +85,6 @@ class Echo {
   Bytes chunk_;
 };
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "godwit_net_XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
-
- private:
-  std::string path_;
-};
-
 Address parsed(const std::string& text) {
   return Address::parse(text, 0).value();
 }
@@ -129,7 +115,7 @@ void expect_echo_at(const Address& at) {
 }
 
 TEST(Stream, EchoesOverEveryKindOfAddress) {
-  const Folder folder;
+  const TemporaryFolder folder;
   for (const std::string& at : {std::string("127.0.0.1:0"), std::string("localhost:0"), "unix:" + (folder / "echo")}) {
     SCOPED_TRACE(at);
     expect_echo_at(parsed(at));
@@ -372,7 +358,7 @@ TEST(Stream, KnowsWhoIsAtTheOtherEnd) {
 }
 
 TEST(Connect, TellsWhyItFailed) {
-  const Folder folder;
+  const TemporaryFolder folder;
   EventLoop loop;
   const struct {
     const char* name;
@@ -400,7 +386,7 @@ TEST(Connect, TellsWhyItFailed) {
 }
 
 TEST(Listener, AUnixSocketIsOnlyForItsOwnerAndGoesWithTheListener) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::string path = folder / "socket";
   EventLoop loop;
   auto listener = loop.listen(parsed("unix:" + path), [](std::unique_ptr<Stream>) {});
@@ -413,7 +399,7 @@ TEST(Listener, AUnixSocketIsOnlyForItsOwnerAndGoesWithTheListener) {
 }
 
 TEST(Listener, ReplacesADeadUnixSocketAndNothingElse) {
-  const Folder folder;
+  const TemporaryFolder folder;
   EventLoop loop;
   auto ignore = [](std::unique_ptr<Stream>) {};
   const std::string path = folder / "socket";

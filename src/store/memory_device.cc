@@ -53,6 +53,7 @@ class MemoryDevice final : public BlockDevice {
   MemoryDevice(std::byte* bytes, std::uint64_t size, net::Scheduler& scheduler)
       : bytes_(bytes), size_(size), scheduler_(scheduler), allocated_(divide_up(size, kGranule)) {}
   ~MemoryDevice() override {
+    *alive_ = false;
     if (size_ > 0) ::munmap(bytes_, size_);
   }
 
@@ -100,7 +101,9 @@ class MemoryDevice final : public BlockDevice {
  private:
   template <class T>
   void finish(Done<T> done, std::type_identity_t<Result<T>> result) {
-    scheduler_.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+    scheduler_.post([alive = alive_, done = std::move(done), result = std::move(result)]() mutable {
+      if (*alive) done(std::move(result));
+    });
   }
 
   void allocate(std::uint64_t offset, std::uint64_t length) {
@@ -151,6 +154,7 @@ class MemoryDevice final : public BlockDevice {
   net::Scheduler& scheduler_;
   Bitset allocated_;  // granules written through write() or found written through memory()
   TouchedPages touched_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // what is posted is dropped with the device
 };
 
 }  // namespace
