@@ -30,8 +30,8 @@ class Bitset {
   std::uint64_t next_set(std::uint64_t from) const;
   std::uint64_t next_clear(std::uint64_t from) const;
 
-  void merge(const Bitset& other);      // this |= other; the sizes are equal
-  void subtract(const Bitset& other);   // this &= ~other
+  void merge(const Bitset& other);     // this |= other; the sizes are equal
+  void subtract(const Bitset& other);  // this &= ~other
   const std::vector<std::uint64_t>& words() const { return words_; }
   std::vector<std::uint64_t>& words() { return words_; }
 

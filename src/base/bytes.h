@@ -23,9 +23,13 @@ inline ConstBytes as_bytes(std::string_view text) {
 inline std::string_view as_text(ConstBytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-inline Bytes to_bytes(ConstBytes bytes) { return Bytes(bytes.begin(), bytes.end()); }
+inline Bytes to_bytes(ConstBytes bytes) {
+  return Bytes(bytes.begin(), bytes.end());
+}
 
-inline void append(Bytes& to, ConstBytes from) { to.insert(to.end(), from.begin(), from.end()); }
+inline void append(Bytes& to, ConstBytes from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
 
 // Two lower-case digits per byte.
 std::string to_hex(ConstBytes bytes);

@@ -9,8 +9,8 @@ namespace godwit {
 
 }  // namespace godwit
 
-#define GODWIT_CHECK(expression)                                                              \
-  do {                                                                                        \
-    if (!(expression)) [[unlikely]]                                                           \
-      ::godwit::fail_check(#expression, std::source_location::current());                     \
+#define GODWIT_CHECK(expression)                                          \
+  do {                                                                    \
+    if (!(expression)) [[unlikely]]                                       \
+      ::godwit::fail_check(#expression, std::source_location::current()); \
   } while (false)

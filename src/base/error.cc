@@ -36,7 +36,9 @@ Error Error::within(std::string_view context) && {
   return Error(kind_, std::move(told));
 }
 
-Error Error::within(std::string_view context) const& { return Error(*this).within(context); }
+Error Error::within(std::string_view context) const& {
+  return Error(*this).within(context);
+}
 
 static ErrorKind kind_of_errno(int number) {
   switch (number) {

@@ -11,16 +11,16 @@
 namespace godwit {
 
 enum class ErrorKind : std::uint8_t {
-  invalid,          // bytes or arguments that break a rule
-  truncated,        // the input ends before what it promises
-  unsupported,      // well-formed, but not something this version does
-  corrupt,          // a checksum or hash does not match
-  limit,            // a named limit is met
+  invalid,      // bytes or arguments that break a rule
+  truncated,    // the input ends before what it promises
+  unsupported,  // well-formed, but not something this version does
+  corrupt,      // a checksum or hash does not match
+  limit,        // a named limit is met
   not_found,
   exists,
-  refused,          // policy or state forbids it
+  refused,  // policy or state forbids it
   busy,
-  io,               // the operating system or the disk said no
+  io,  // the operating system or the disk said no
   no_space,
   read_only,
   connection_lost,  // the other side is gone; an export closes the client's connection on it
@@ -28,7 +28,7 @@ enum class ErrorKind : std::uint8_t {
   moved,            // not executed here: the volume has gone on (relay connections only)
   cancelled,
   timed_out,
-  usage,            // the command line is wrong: exit code 2
+  usage,  // the command line is wrong: exit code 2
 };
 
 std::string_view name_of(ErrorKind kind);
@@ -58,6 +58,8 @@ using Result = std::expected<T, Error>;
 inline std::unexpected<Error> fail(ErrorKind kind, std::string message) {
   return std::unexpected<Error>(Error(kind, std::move(message)));
 }
-inline std::unexpected<Error> fail(Error error) { return std::unexpected<Error>(std::move(error)); }
+inline std::unexpected<Error> fail(Error error) {
+  return std::unexpected<Error>(std::move(error));
+}
 
 }  // namespace godwit

@@ -20,20 +20,20 @@
 namespace godwit::exports {
 
 struct ExportOptions {
-  std::string name;                             // what a client asks for; "" is the default export
-  std::function<std::string()> description;     // asked at each LIST and INFO; may be empty
+  std::string name;                          // what a client asks for; "" is the default export
+  std::function<std::string()> description;  // asked at each LIST and INFO; may be empty
   bool read_only = false;
-  bool multi_conn = true;                       // a flush on one connection covers writes of the others
+  bool multi_conn = true;  // a flush on one connection covers writes of the others
   std::uint32_t block_size_min = 1;
   std::uint32_t block_size_preferred = 4096;
   std::uint32_t block_size_max = 32 * 1024 * 1024;  // bytes of one request's payload
 };
 
 struct NbdLimits {
-  std::uint32_t option_bytes_max = 256 * 1024 + 64;     // one option's data; RELAY-OPEN is the largest we know
-  std::uint32_t options_max = 1024;                     // per negotiation
-  std::uint32_t requests_in_flight_max = 256;           // per connection; then the socket is not read
-  std::uint64_t bytes_in_flight_max = 64 * 1024 * 1024; // per connection, likewise
+  std::uint32_t option_bytes_max = 256 * 1024 + 64;      // one option's data; RELAY-OPEN is the largest we know
+  std::uint32_t options_max = 1024;                      // per negotiation
+  std::uint32_t requests_in_flight_max = 256;            // per connection; then the socket is not read
+  std::uint64_t bytes_in_flight_max = 64 * 1024 * 1024;  // per connection, likewise
   std::uint32_t connections_max = 1024;
 };
 

@@ -11,9 +11,9 @@
 namespace godwit::net {
 
 struct Address {
-  std::string host;         // empty for a Unix address
+  std::string host;  // empty for a Unix address
   std::uint16_t port = 0;
-  std::string unix_path;    // empty for an Internet address
+  std::string unix_path;  // empty for an Internet address
 
   bool is_unix() const { return !unix_path.empty(); }
   // 127.0.0.0/8, ::1, "localhost", or a Unix path: what needs no --insecure.

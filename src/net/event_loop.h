@@ -1,8 +1,8 @@
 // The production Scheduler and Network over Asio: one thread runs run(). Asio itself stays in the .cc files.
 #pragma once
 
-#include <memory>
 #include <functional>
+#include <memory>
 
 #include "net/scheduler.h"
 #include "net/stream.h"
@@ -23,10 +23,11 @@ class EventLoop final : public Scheduler, public Network {
   void post(Task task) override;
   TimerId schedule(Instant when, Task task) override;
   void cancel(TimerId timer) override;
+  void hold() override;
+  void release() override;
 
   void connect(const Address& to, Done<std::unique_ptr<Stream>> done) override;
-  Result<std::unique_ptr<Listener>> listen(const Address& at,
-                                           std::function<void(std::unique_ptr<Stream>)> accept) override;
+  Result<std::unique_ptr<Listener>> listen(const Address& at, std::function<void(std::unique_ptr<Stream>)> accept) override;
 
   // A connected socket that somebody else opened (socket activation, socketpair in tests). Takes the descriptor.
   std::unique_ptr<Stream> adopt(int descriptor);

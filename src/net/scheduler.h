@@ -32,6 +32,11 @@ class Scheduler {
   virtual TimerId schedule(Instant when, Task task) = 0;
   // A timer that has run or was cancelled is ignored.
   virtual void cancel(TimerId timer) = 0;
+
+  // Between hold() and release() somebody else (a worker) owes this scheduler a post(): it does not end for want of work. On the
+  // scheduler's thread. A scheduler that never ends by itself ignores them.
+  virtual void hold() {}
+  virtual void release() {}
 };
 
 }  // namespace godwit::net

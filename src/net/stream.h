@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -37,6 +38,9 @@ class Stream {
 
   // The other end as an address for people and for hints; a Unix peer is "unix:…".
   virtual Address peer() const = 0;
+
+  // The user id of the process at the other end of a Unix socket, as the kernel vouches for it; nothing for other streams.
+  virtual std::optional<std::uint32_t> peer_user_id() const { return std::nullopt; }
 };
 
 class Listener {
@@ -52,8 +56,7 @@ class Network {
   virtual ~Network() = default;
   virtual void connect(const Address& to, Done<std::unique_ptr<Stream>> done) = 0;
   // A Unix listener replaces a socket nobody listens on, and has mode 0600.
-  virtual Result<std::unique_ptr<Listener>> listen(const Address& at,
-                                                   std::function<void(std::unique_ptr<Stream>)> accept) = 0;
+  virtual Result<std::unique_ptr<Listener>> listen(const Address& at, std::function<void(std::unique_ptr<Stream>)> accept) = 0;
 };
 
 }  // namespace godwit::net

@@ -1,6 +1,6 @@
-// One folder's names: the small durable files of a host (records, maps, state) and the data files beside them. The names are plain,
-// without slashes. Every call that changes something is durable, the directory entry included, before its `done`.
-// A real folder in production, a power-loss disk in simulation.
+// One folder's names: the small durable files of a host (records, maps, state) and the data files beside them. The names are
+// plain, without slashes. Every call that changes something is durable, the directory entry included, before its `done`. A real
+// folder in production, a power-loss disk in simulation.
 #pragma once
 
 #include <cstdint>

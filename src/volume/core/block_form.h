@@ -11,8 +11,8 @@ namespace godwit::volume {
 
 // Appends the form's payload (what follows the offset; for zeroes what follows the decoded length).
 void encode_rle(ConstBytes data, Bytes& out);
-void encode_gzip(ConstBytes data, Bytes& out);       // fastest level
-void encode_zeroes(ConstBytes data, Bytes& out);     // nothing at all for all-zero data
+void encode_gzip(ConstBytes data, Bytes& out);    // fastest level
+void encode_zeroes(ConstBytes data, Bytes& out);  // nothing at all for all-zero data
 
 // How many bytes the payload decodes to, without keeping them; an error when it is malformed or more than `bound`.
 Result<std::uint64_t> decoded_length(const WriteData& write, std::uint64_t bound);
@@ -25,6 +25,8 @@ Result<void> decode_form(const WriteData& write, MutableBytes into);
 Result<std::uint64_t> decode_form_within(const WriteData& write, MutableBytes into);
 
 // For form zeroes: whether no range follows, i.e. all decoded bytes are zero. No memory is needed for such a write.
-inline bool is_all_zeroes(const WriteData& write) { return write.form == WriteForm::zeroes && write.payload.empty(); }
+inline bool is_all_zeroes(const WriteData& write) {
+  return write.form == WriteForm::zeroes && write.payload.empty();
+}
 
 }  // namespace godwit::volume

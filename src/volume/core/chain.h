@@ -23,8 +23,8 @@ inline constexpr std::size_t kChainEntriesMax = 64;
 
 class Chain {
  public:
-  std::vector<ChainEntry> entries;   // at most 64, the newest
-  std::vector<HandoverId> over;      // forced entries: tags overruled, at most 64, the newest
+  std::vector<ChainEntry> entries;  // at most 64, the newest
+  std::vector<HandoverId> over;     // forced entries: tags overruled, at most 64, the newest
 
   bool empty() const { return entries.empty(); }
   const ChainEntry* tip() const { return entries.empty() ? nullptr : &entries.back(); }

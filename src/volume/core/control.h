@@ -15,9 +15,26 @@
 namespace godwit::volume {
 
 enum class ControlType : std::uint8_t {
-  hello = 1, state = 2, pull = 3, accept = 4, refuse = 5, prepare = 6, ready = 7, aborted = 8, grant = 9, owned = 10,
-  owned_ack = 11, revoke = 12, declined = 13, cancel = 14, cancel_ok = 15, hash_ask = 16, hashes = 17,
-  relay_open = 18, relay_ok = 19, relay_no = 20,
+  hello = 1,
+  state = 2,
+  pull = 3,
+  accept = 4,
+  refuse = 5,
+  prepare = 6,
+  ready = 7,
+  aborted = 8,
+  grant = 9,
+  owned = 10,
+  owned_ack = 11,
+  revoke = 12,
+  declined = 13,
+  cancel = 14,
+  cancel_ok = 15,
+  hash_ask = 16,
+  hashes = 17,
+  relay_open = 18,
+  relay_ok = 19,
+  relay_no = 20,
 };
 std::string name_of(ControlType type);  // "PULL"; "message 77" for what we do not know
 
@@ -27,7 +44,14 @@ std::string name_of(CopyState state);  // "RECEIVING"
 enum class PullMode : std::uint8_t { all = 1, compare = 2, continue_session = 3 };
 
 enum class RefuseCode : std::uint8_t {
-  busy = 1, not_owner = 2, split = 3, geometry = 4, gone = 5, cancelled = 6, paused = 7, policy = 8,
+  busy = 1,
+  not_owner = 2,
+  split = 3,
+  geometry = 4,
+  gone = 5,
+  cancelled = 6,
+  paused = 7,
+  policy = 8,
   not_higher = 9,  // RELAY-NO only
 };
 std::string name_of(RefuseCode code);
@@ -72,7 +96,7 @@ struct ControlMessage {
   std::optional<Sha256> base;
   std::optional<PullMode> mode;
   std::optional<RefuseCode> code;
-  std::optional<std::string> text;     // <= 1 KiB UTF-8, shown escaped
+  std::optional<std::string> text;  // <= 1 KiB UTF-8, shown escaped
   std::optional<std::uint64_t> epoch;
   std::optional<std::string> address;
   std::optional<std::uint64_t> first;

@@ -14,11 +14,11 @@ using BlockIndex = Strong<struct BlockIndexTag, std::uint64_t>;  // which block 
 
 inline constexpr DeviceId kControlDevice{0};
 
-using HostId = Id128<struct HostIdTag>;        // a data directory
-using VolumeId = Id128<struct VolumeIdTag>;    // "uuid": the volume, the same wherever it lives
-using CopyId = Id128<struct CopyIdTag>;        // one data file on one host
-using HandoverId = Id128<struct HandoverTag>;  // "h": one attempt to hand over; becomes an ownership's tag
-using SessionId = Id128<struct SessionTag>;    // one ACCEPT on one connection
+using HostId = Id128<struct HostIdTag>;              // a data directory
+using VolumeId = Id128<struct VolumeIdTag>;          // "uuid": the volume, the same wherever it lives
+using CopyId = Id128<struct CopyIdTag>;              // one data file on one host
+using HandoverId = Id128<struct HandoverTag>;        // "h": one attempt to hand over; becomes an ownership's tag
+using SessionId = Id128<struct SessionTag>;          // one ACCEPT on one connection
 using Boot = Strong<struct BootTag, std::uint64_t>;  // how often a host's process has started
 
 // Size and block size of a volume, and the arithmetic between bytes and blocks. The last block may be short.

@@ -1,0 +1,106 @@
+#include "volume/core/block_order.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace godwit::volume {
+
+BlockOrder::BlockOrder(std::uint64_t block_count, OrderKind kind, const VolatilityMonitor* monitor)
+    : kind_(kind), monitor_(monitor), unsent_(block_count) {
+  GODWIT_CHECK(kind == OrderKind::any || monitor != nullptr);
+}
+
+void BlockOrder::add_all() {
+  unsent_.set_range(0, unsent_.size());
+  count_ = unsent_.size();
+  cursor_ = 0;
+  hot_.clear();
+}
+
+void BlockOrder::add(const Bitset& blocks) {
+  unsent_.merge(blocks);
+  count_ = unsent_.count();
+  cursor_ = 0;
+  hot_.clear();
+  for (auto it = asked_.begin(); it != asked_.end();) it = blocks.test(*it) ? asked_.erase(it) : std::next(it);
+}
+
+void BlockOrder::drop(std::uint64_t block) {
+  unsent_.clear(block);
+  --count_;
+}
+
+void BlockOrder::remove(std::uint64_t first, std::uint64_t last) {
+  for (std::uint64_t b = unsent_.next_set(first); b < last; b = unsent_.next_set(b + 1)) drop(b);
+}
+
+void BlockOrder::need(BlockIndex block) {
+  if (block.value >= unsent_.size() || !unsent_.test(block.value)) return;
+  if (!asked_.insert(block.value).second) return;
+  urgent_.push_back(block);
+}
+
+bool BlockOrder::has_urgent() {
+  while (!urgent_.empty() && !unsent_.test(urgent_.front().value)) {
+    asked_.erase(urgent_.front().value);
+    urgent_.pop_front();
+  }
+  return !urgent_.empty();
+}
+
+std::optional<BlockOrder::Next> BlockOrder::take() {
+  if (has_urgent()) {
+    const BlockIndex block = urgent_.front();
+    urgent_.pop_front();
+    asked_.erase(block.value);
+    drop(block.value);
+    return Next{block, true};
+  }
+  if (count_ == 0) return std::nullopt;
+  const std::uint64_t block = kind_ == OrderKind::any ? unsent_.next_set(cursor_) : coldest();
+  if (kind_ == OrderKind::any) cursor_ = block;
+  GODWIT_CHECK(block < unsent_.size());
+  drop(block);
+  return Next{BlockIndex{block}, false};
+}
+
+// The first block never written lately; when all were, the one with the fewest writes, of equals the last. Heat changes while we
+// send, so the order of the hot ones is looked at afresh after each eighth of them: a scan per block would be quadratic.
+std::uint64_t BlockOrder::coldest() {
+  const auto& counts = monitor_->counts();
+  for (std::uint64_t b = unsent_.next_set(cursor_); b < unsent_.size(); b = unsent_.next_set(b + 1))
+    if (counts.empty() || !counts.contains(b)) {
+      cursor_ = b;
+      return b;
+    }
+  cursor_ = unsent_.size();
+  while (true) {
+    if (hot_.empty() || hot_taken_ > hot_size_ / 8) sort_hot();
+    const std::uint64_t block = hot_.back();
+    hot_.pop_back();
+    ++hot_taken_;
+    if (unsent_.test(block)) return block;
+  }
+}
+
+void BlockOrder::sort_hot() {
+  hot_.clear();
+  for (std::uint64_t b = unsent_.next_set(0); b < unsent_.size(); b = unsent_.next_set(b + 1)) hot_.push_back(b);
+  GODWIT_CHECK(!hot_.empty());
+  const auto rank = [&](std::uint64_t b) {
+    const std::uint64_t count = monitor_->count(b);
+    return std::pair(count, count == 0 ? b : ~b);  // cold: the first; hot: the last of equals
+  };
+  std::sort(hot_.begin(), hot_.end(), [&](std::uint64_t a, std::uint64_t b) { return rank(a) > rank(b); });
+  hot_size_ = hot_.size();
+  hot_taken_ = 0;
+}
+
+std::uint64_t BlockOrder::take_run(std::uint64_t first, std::uint64_t last) {
+  std::uint64_t end = first;
+  while (end < last && unsent_.test(end)) drop(end++);
+  return end;
+}
+
+}  // namespace godwit::volume

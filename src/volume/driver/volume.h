@@ -1,0 +1,113 @@
+// One volume at this host: its store, its record on disk, its ownership, and what its clients see. The sessions (source_link.h,
+// destination_link.h) move its blocks; the host (volume_host.h) carries its messages. Everything runs on one scheduler thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "net/scheduler.h"
+#include "store/block_device.h"
+#include "store/directory.h"
+#include "volume/core/block_gate.h"
+#include "volume/core/dirty_tracker.h"
+#include "volume/core/ownership.h"
+#include "volume/core/volatility.h"
+#include "volume/core/waiting_cache.h"
+#include "volume/driver/volume_face.h"
+
+namespace godwit::volume {
+
+// Where a volume's record lies. Memory volumes have none: they live and die with the process.
+struct RecordPlace {
+  store::Directory* directory = nullptr;  // null: no record on disk
+  std::string record_name;                // "NAME.own"
+  bool renames_data = false;              // plain files and overlays: the data file's name follows the record
+  bool exists = false;                    // the record file is there already
+};
+
+// What a volume asks of its host: effects of its Ownership that concern connections.
+class VolumeEvents {
+ public:
+  virtual ~VolumeEvents() = default;
+  virtual void handle_effect(class Volume& volume, OwnershipEffect& effect) = 0;
+  virtual void handle_mode(class Volume& volume) = 0;  // the face mode changed
+};
+
+class Volume {
+ public:
+  // `record` as read, or fresh. All references outlive the volume. Runs nothing until start().
+  Volume(net::Scheduler& scheduler, VolumeEvents& events, std::string name, LocalHost me, Record record, bool fresh,
+         std::unique_ptr<store::BlockDevice> store, RecordPlace place, Random random);
+  ~Volume();
+  Volume(const Volume&) = delete;
+  Volume& operator=(const Volume&) = delete;
+
+  void start();
+  // Gives out what the ownership has decided; call after every fact told to it.
+  void pump();
+
+  const std::string& name() const { return name_; }
+  Geometry geometry() const { return ownership_.record().geometry; }
+  const VolumeId& id() const { return ownership_.record().volume; }
+  Ownership& ownership() { return ownership_; }
+  const Ownership& ownership() const { return ownership_; }
+  VolumeFace& face() { return face_; }
+  store::BlockDevice& store() { return *store_; }
+  DirtyTracker& tracker() { return tracker_; }
+  VolatilityMonitor& heat() { return heat_; }
+  BlockGate& gate() { return gate_; }
+  WaitingCache* cache() { return cache_.get(); }
+  bool is_memory() const { return place_.directory == nullptr; }
+  // With --after-handover=refuse clients get ESHUTDOWN where they would be relayed.
+  void set_relaying_allowed(bool allowed) { relaying_allowed_ = allowed; }
+  // A data file made just now: what was never written reads as zeros.
+  void set_pristine() { pristine_ = Bitset(geometry().block_count()), pristine_.set_range(0, pristine_.size()); }
+
+  // --- the migration's side ---
+  // A whole block, or its short rest at the end, as it was at one instant.
+  void read_block(BlockIndex block, MutableBytes into, Done<void> done);
+  // Any range, block-consistent; for a peer's ReadAt.
+  void read_range(std::uint64_t offset, MutableBytes into, Done<void> done);
+  // The source's bytes; blocks written here meanwhile keep theirs. The cache is not told: the session does that.
+  void store_remote(std::uint64_t offset, ConstBytes from, Done<void> done);
+  // The source's zeros, without bytes.
+  void zero_remote(std::uint64_t offset, std::uint64_t length, Done<void> done);
+  // For bytes received straight into memory(): to be called before the first byte arrives and after the last.
+  void placed_remote(std::uint64_t offset, std::uint64_t length);
+  // A copy is being received (anew): every block is absent.
+  void begin_receiving();
+  // Flushes the store; counts how long it took for nobody, it just tells.
+  void sync(Done<void> done) { store_->flush(std::move(done)); }
+
+ private:
+  void apply(OwnershipEffect effect);
+  void write_record(const Record& record);
+  void agree_names(const AgreeNames& names);
+  void note_stored(std::uint64_t offset, std::uint64_t length);
+  // Calls `part` for each maximal sub-range of blocks that are not local; false when there is none.
+  void for_each_foreign(std::uint64_t offset, std::uint64_t length, std::function<void(std::uint64_t, std::uint64_t)> part);
+
+  net::Scheduler& scheduler_;
+  VolumeEvents& events_;
+  std::string name_;
+  std::unique_ptr<store::BlockDevice> store_;
+  RecordPlace place_;
+  Ownership ownership_;
+  BlockGate gate_;
+  DirtyTracker tracker_;
+  VolatilityMonitor heat_;
+  std::unique_ptr<WaitingCache> cache_;
+  VolumeFace face_;
+  Bitset pristine_;
+  std::uint64_t writeback_begin_ = 0;
+  std::uint64_t writeback_end_ = 0;
+  bool relaying_allowed_ = true;
+  bool pumping_ = false;
+  bool pump_again_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace godwit::volume
