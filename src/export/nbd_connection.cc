@@ -59,6 +59,7 @@ NbdConnection::NbdConnection(ConnectionId id, ConnectionHost& host, net::Schedul
 NbdConnection::~NbdConnection() = default;
 
 void NbdConnection::start() {
+  limit_time(limits_.handshake_time_max);
   pump();
 }
 
@@ -81,7 +82,7 @@ void NbdConnection::close_now() {
 void NbdConnection::abandon() {
   host_ = nullptr;
   closed_ = ending_ = gone_ = true;
-  scheduler_.cancel(grace_);
+  scheduler_.cancel(timer_);
   stream_.reset();
   reading_ = writing_ = false;
   if (executing_ > 0) self_ = shared_from_this();
@@ -134,14 +135,19 @@ void NbdConnection::settle() {
   if (closed_ && in_flight_ == 0 && !writing_ && !reading_) {
     if (gone_) return;
     gone_ = true;
-    scheduler_.cancel(grace_);
+    scheduler_.cancel(timer_);
     if (host_ != nullptr) host_->connection_gone(id_);
     return;
   }
-  if (hurried_ && !closed_ && grace_.value == 0)
-    grace_ = scheduler_.schedule(scheduler_.now() + kGrace, [weak = weak_from_this()] {
-      if (auto self = weak.lock()) self->close_now();
-    });
+  if (std::exchange(hurried_, false) && !closed_) limit_time(kGrace);
+}
+
+// Closes the connection after that time.
+void NbdConnection::limit_time(Duration left) {
+  scheduler_.cancel(timer_);
+  timer_ = scheduler_.schedule(scheduler_.now() + left, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->close_now();
+  });
 }
 
 // --- Reading and writing ---
@@ -240,6 +246,7 @@ void NbdConnection::negotiate() {
 void NbdConnection::ask_option() {
   if (asked_) return;
   asked_ = true;
+  scheduler_.cancel(timer_);  // the client does not decide how long this takes
   host_->ask_option(id_, negotiation_.asked_option(), negotiation_.asked_payload(), [weak = weak_from_this()](OptionReply reply) {
     if (auto self = weak.lock()) self->handle_option_answer(std::move(reply));
   });
@@ -249,6 +256,7 @@ void NbdConnection::ask_option() {
 void NbdConnection::handle_option_answer(OptionReply reply) {
   scheduler_.post([self = shared_from_this(), reply = std::move(reply)] {
     if (self->ending_ || !std::exchange(self->asked_, false)) return;
+    self->limit_time(self->limits_.handshake_time_max);
     self->negotiation_.handle_answer(reply.type, reply.payload);
     self->pump();
   });
@@ -265,6 +273,7 @@ void NbdConnection::begin_transmission() {
   rules_.sizes = offered->sizes;
   rules_.allocation_context = agreement_.allocation_context;
   phase_ = Phase::transmission;
+  scheduler_.cancel(timer_);
 }
 
 // --- Requests ---
