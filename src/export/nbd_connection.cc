@@ -17,6 +17,7 @@ constexpr std::size_t kSpansMax = 512;
 constexpr std::size_t kGatherBytesHigh = 1024 * 1024;
 // A client whose socket is always ready lets the others have their turn after this many rounds.
 constexpr int kRoundsMax = 16;
+constexpr std::size_t kAskedBytesHigh = 4 * 1024;
 constexpr std::size_t kDescriptorsMax = 16 * 1024;
 // How long replies of a drained connection may wait for a client that does not read.
 constexpr Duration kGrace = Duration::seconds(1);
@@ -154,7 +155,8 @@ void NbdConnection::limit_time(Duration left) {
 
 void NbdConnection::receive() {
   if (reading_ || ending_ || peer_ended_ || held_) return;
-  if (phase_ == Phase::handshake && (writing_ || asked_)) return;
+  // While its option waits for an answer the client is read on a little, so that its end is noticed.
+  if (phase_ == Phase::handshake && (writing_ || (asked_ && receiver_.buffered().size() >= kAskedBytesHigh))) return;
   reading_ = true;
   stream_->read(receiver_.room(), [this](Result<std::size_t> count) { handle_received(std::move(count)); });
 }

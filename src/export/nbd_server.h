@@ -63,7 +63,7 @@ class OptionHandler {
 
 class NbdServer {
  public:
-  // `options` may be null. All references outlive the server.
+  // `options` may be null. All references outlive the server. Not to be destroyed from inside a call to `options`.
   NbdServer(net::Scheduler& scheduler, net::BufferPool& buffers, NbdLimits limits, OptionHandler* options);
   ~NbdServer();
   NbdServer(const NbdServer&) = delete;

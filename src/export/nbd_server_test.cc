@@ -187,6 +187,25 @@ TEST_F(NbdServerTest, AnAnswerToAnOptionMayComeAfterTheClientHasGone) {
   scheduler.run();
 }
 
+TEST_F(NbdServerTest, AClientThatLeavesWhileItsOptionWaitsIsGone) {
+  ByHand client(scheduler, *server);
+  Bytes bytes = encode_client_flags(kFixedNewstyle | kNoZeroes);
+  append_option(bytes, TestOptions::kOption, {});
+  bytes.resize(bytes.size() + 500'000);  // whatever it sends on is not gathered
+  client.send(bytes);
+  EXPECT_GT(client.to_server->bytes.size(), 200'000U);
+  EXPECT_TRUE(options.closed.empty());
+  ByHand other(scheduler, *server);
+  bytes.resize(bytes.size() - 500'000);
+  other.send(bytes);
+  other.hang_up();
+  EXPECT_TRUE(other.closed());
+  EXPECT_EQ(options.closed, std::vector<ConnectionId>{options.asked.at(1)});
+  options.answers.at(1)({TestOptions::kOption, {}});
+  scheduler.run();
+  EXPECT_TRUE(other.received().size() == kGreetingBytes) << "nothing is sent after the end";
+}
+
 TEST_F(NbdServerTest, ARelayHasItsOwnDeviceAndHearsOfMoves) {
   TestDevice stand_in(scheduler, 8192);
   options.at_once = true;
