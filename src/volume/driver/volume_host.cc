@@ -305,13 +305,19 @@ std::uint64_t VolumeHost::pull(PullRequest request, std::function<void(const Pul
   dialler->word = ++pull_commands_;
   dialler->back_off = options_.redial_min;
   const std::uint64_t id = dialler->id;
-  Dialler& started = *dialler;
+  // A command takes over from what only went on with a record's unfinished pull of the same host.
+  for (auto& [other_id, other] : diallers_)
+    if (!other->changed && other->request.from == dialler->request.from) stop_pull(other_id);
   diallers_.emplace(id, std::move(dialler));
   context_.scheduler.post([this, alive = alive_, id] {
     if (*alive && diallers_.contains(id)) dial(*diallers_.at(id));
   });
-  (void)started;
   return id;
+}
+
+std::optional<PullStatus> VolumeHost::pull_status(std::uint64_t id) const {
+  const auto it = diallers_.find(id);
+  return it == diallers_.end() ? std::nullopt : std::optional(status_of(*it->second));
 }
 
 void VolumeHost::stop_pull(std::uint64_t id) {
@@ -364,7 +370,8 @@ void VolumeHost::dial(Dialler& dialler) {
       return redial(d);
     }
     const LinkId link_id{next_link_++};
-    auto link = std::make_unique<DestinationLink>(context_, *this, link_id, std::move(*stream), options_.destination, blocks_);
+    auto link = std::make_unique<DestinationLink>(context_, *this, link_id, std::move(*stream), d.request.options.value_or(options_.destination),
+                                                  blocks_);
     d.link = link.get();
     destinations_.emplace(link_id, std::move(link));
     d.link->start();
@@ -384,7 +391,13 @@ void VolumeHost::redial(Dialler& dialler) {
 void VolumeHost::report(Dialler& dialler, PullStatus::State state, std::string text) {
   dialler.status.state = state;
   dialler.status.text = std::move(text);
-  if (dialler.changed) dialler.changed(dialler.status);
+  if (dialler.changed) dialler.changed(status_of(dialler));
+}
+
+PullStatus VolumeHost::status_of(const Dialler& dialler) {
+  PullStatus status = dialler.status;
+  if (dialler.link) status.bytes_received += dialler.link->bytes_received();
+  return status;
 }
 
 void VolumeHost::fail_pull(Dialler& dialler, std::string text) {
@@ -432,7 +445,6 @@ void VolumeHost::check_pulled(Dialler& dialler) {
   if (!owned) return;
   dialler.status.volumes.clear();
   for (const Volume* v : dialler.volumes) dialler.status.volumes.push_back(v->name());
-  if (dialler.link) dialler.status.bytes_received += dialler.link->bytes_received();
   report(dialler, PullStatus::State::owned, "owned here");
 }
 
@@ -482,6 +494,10 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
     make_copies(*it->second, d, states, wanted);
   };
   if (Volume* volume = find(state.volume)) {
+    if (volume->ownership().record().state == CopyState::gone) {
+      fail_pull(dialler, "volume " + volume->name() + " was cancelled here, and the other host has not confirmed that yet: pull it again later");
+      return link.drop("the copy was cancelled");
+    }
     if (volume->ownership().is_owner()) {
       note(NoteLevel::info, "volume " + volume->name() + " is owned here already");
       return make_copies(link, dialler, std::move(states), std::move(wanted));
@@ -489,8 +505,13 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
     return next(*volume);
   }
   const std::string name = dialler.request.rename_to.empty() ? entry.info.name : dialler.request.rename_to;
+  if (find(name)) {
+    fail_pull(dialler, "there is another volume " + name + " here already: pull it under another name");
+    return link.drop("no place for the copy");
+  }
   const Peer from{link.peer()->host, link.peer()->name, dialler.request.from.text()};
-  copies_.make(me_, name, state.volume, Geometry{entry.info.size, entry.info.block_size}, from, random_.fork(),
+  CopyMaker& copies = dialler.request.copies ? *dialler.request.copies : copies_;
+  copies.make(me_, name, state.volume, Geometry{entry.info.size, entry.info.block_size}, from, random_.fork(),
                [this, alive = alive_, next, link_id = link.id(), dialler_id = dialler.id](Result<ShelfItem> item) {
                  if (!*alive || !diallers_.contains(dialler_id)) return;
                  Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
@@ -525,7 +546,9 @@ void VolumeHost::open_copies(DestinationLink& link, const std::vector<DeviceGrou
     }
     const DevInfo& info = devices[i].info;
     const std::string name = d.request.rename_to.empty() ? info.name : d.request.rename_to;
-    copies_.make(me_, name, VolumeId::random(random_), Geometry{info.size, info.block_size}, Peer{}, random_.fork(),
+    if (find(name)) return (*shared)(fail(ErrorKind::exists, "there is another volume " + name + " here already"));
+    CopyMaker& copies = d.request.copies ? *d.request.copies : copies_;
+    copies.make(me_, name, VolumeId::random(random_), Geometry{info.size, info.block_size}, Peer{}, random_.fork(),
                  [this, alive, id, volumes, shared, self, i](Result<ShelfItem> item) {
                    if (!*alive || !diallers_.contains(id)) return;
                    if (item) item->record.peer.reset();

@@ -46,6 +46,8 @@ struct PullRequest {
   net::Address from;
   std::vector<std::string> names;  // empty: all that the host offers
   std::string rename_to;           // with one name: what it is called here
+  CopyMaker* copies = nullptr;     // where new copies go; null: the host's own
+  std::optional<DestinationOptions> options;  // other than the host's
 };
 
 // What a pull has come to. `failed`: nothing more will happen without an operator.
@@ -78,6 +80,8 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   void set_addresses(std::string host_address, std::string export_address);
   // Starts pulling; `changed` is called whenever the status changes, until it is owned, copied or failed.
   std::uint64_t pull(PullRequest request, std::function<void(const PullStatus&)> changed);
+  // What it has come to by now, bytes of the running connection included.
+  std::optional<PullStatus> pull_status(std::uint64_t id) const;
   // Ends dialling; what is copied stays.
   void stop_pull(std::uint64_t id);
   // Goes on with what the records say is unfinished: after a start.
@@ -135,6 +139,7 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   void dial(Dialler& dialler);
   void redial(Dialler& dialler);
   bool is_wanted(const Dialler& dialler) const;
+  static PullStatus status_of(const Dialler& dialler);
   void report(Dialler& dialler, PullStatus::State state, std::string text);
   void fail_pull(Dialler& dialler, std::string text);
   void refused(Dialler& dialler, Volume& volume, RefuseCode code, const std::string& text);
