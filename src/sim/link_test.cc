@@ -139,7 +139,8 @@ TEST(Link, UnsentBytesAreBoundedWhereThatIsAskedFor) {
   Reader reader{*pair.at_b};
   reader.start();
   Writer writer{*pair.at_a};
-  writer.start(pattern(100'000));
+  const Bytes much = pattern(100'000);  // the writer borrows it
+  writer.start(much);
   ASSERT_TRUE(pair.world.run_until([&] { return writer.is_ok(); }, kLong));
   // All but what may be unsent or on the way has been read when the write is done.
   EXPECT_GE(reader.got.size(), 100'000 - 10'000 - 3'000);
