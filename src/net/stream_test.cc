@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/random.h"
@@ -421,6 +423,39 @@ TEST(Listener, ReplacesADeadUnixSocketAndNothingElse) {
   auto on_file = loop.listen(parsed("unix:" + file), ignore);
   ASSERT_FALSE(on_file);
   EXPECT_EQ(on_file.error().kind(), ErrorKind::exists);
+}
+
+TEST(Listener, OutOfDescriptorsItWaitsAndThenAcceptsWhoeverCame) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "socket";
+  EventLoop loop;
+  bool accepted = false;
+  auto listener = loop.listen(parsed("unix:" + path), [&](std::unique_ptr<Stream>) {
+    accepted = true;
+    loop.stop();
+  });
+  ASSERT_TRUE(listener);
+  const int client = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un where{};
+  where.sun_family = AF_UNIX;
+  path.copy(where.sun_path, sizeof where.sun_path - 1);
+  ASSERT_EQ(::connect(client, reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
+
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next_free = ::dup(client);
+  ::close(next_free);
+  const rlimit none_left{static_cast<rlim_t>(next_free), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none_left), 0);
+  bool accepted_in_want = false;
+  loop.schedule(loop.now() + Duration::milliseconds(20), [&] {
+    accepted_in_want = accepted;
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  });
+  loop.run();
+  EXPECT_FALSE(accepted_in_want);
+  EXPECT_TRUE(accepted);
+  ::close(client);
 }
 
 TEST(Listener, APortThatIsTakenIsAnErrorThatNamesIt) {

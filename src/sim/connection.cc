@@ -1,6 +1,7 @@
 #include "sim/connection.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -37,6 +38,10 @@ class SimStream final : public net::Stream {
   void close() override { connection_->close(side_); }
   void limit_unsent(std::size_t bytes) override { connection_->limit_unsent(side_, bytes); }
   net::Address peer() const override { return connection_->sides_[side_].end.peer; }
+  std::optional<std::uint32_t> peer_user_id() const override {
+    if (!peer().is_unix()) return std::nullopt;
+    return ::geteuid();  // All of a world runs as the test's user.
+  }
 
  private:
   const std::shared_ptr<Connection> connection_;
@@ -152,11 +157,10 @@ void Connection::write(int side, std::span<const ConstBytes> from, net::Done<voi
   s.from_index = 0;
   s.write_done = std::move(done);
   s.write_refused = s.lost || s.closed || directions_[side].end_wanted;
-  // One that was scheduled belongs to a write that a close has ended; it will find this one.
-  const bool scheduled = std::exchange(s.write_scheduled, true);
+  s.write_scheduled = true;  // What is complete at once is taken up below, not by transmit().
   transmit(side);
-  s.write_scheduled = scheduled;
-  if (is_write_ready(side) && !scheduled && random_.chance(directions_[side].link->quality.inline_chance))
+  s.write_scheduled = false;
+  if (is_write_ready(side) && random_.chance(directions_[side].link->quality.inline_chance))
     finish_write(side);
   else
     wake_writer(side);

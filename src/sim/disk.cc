@@ -84,6 +84,7 @@ Result<void> Disk::next_fault(DiskOp op) {
 void Disk::finish(std::unique_ptr<Operation> operation) {
   if (stuck_) return held_.push_back(std::move(operation));
   const auto found = under_way_.find(operation->id);
+  if (found == under_way_.end()) return;  // its device was destroyed
   UnderWay under_way = std::move(found->second);
   under_way_.erase(found);
   world_.fold(0x70 + static_cast<std::uint64_t>(operation->op), operation->id,
@@ -112,16 +113,27 @@ void Disk::fail_nth(DiskOp op, std::uint64_t n, ErrorKind kind, bool for_ever) {
 
 // ---- crashes
 
-void Disk::process_died(Group group) {
+template <class Chosen>
+void Disk::cut_off(Chosen&& chosen) {
   for (auto one = under_way_.begin(); one != under_way_.end();) {
+    if (!chosen(one->second)) {
+      ++one;
+      continue;
+    }
     UnderWay under_way = std::move(one->second);
-    const bool is_its = under_way.group == group;
-    if (!is_its) one->second = std::move(under_way);
-    one = is_its ? under_way_.erase(one) : std::next(one);
-    if (!is_its || random_.chance(0.5)) continue;
+    one = under_way_.erase(one);
+    if (random_.chance(0.5)) continue;
     if (under_way.file) under_way.file->apply(std::move(under_way.change));
     if (under_way.effect) under_way.effect();
   }
+}
+
+void Disk::drop_device(std::uint64_t device) {
+  cut_off([&](const UnderWay& under_way) { return under_way.device == device; });
+}
+
+void Disk::process_died(Group group) {
+  cut_off([&](const UnderWay& under_way) { return under_way.group == group; });
   for (std::unique_ptr<Operation>& operation : std::exchange(held_, {})) {
     if (operation->group == group)
       world_.bury([operation = std::move(operation)] {});

@@ -2,8 +2,8 @@
 // crashes of its host, and on a power loss keeps, loses or tears each write that no flush covers (disk_file.h).
 //
 // Requests under way together end in any order. A write's bytes are taken from the caller's memory at some time before `done`.
-// A change of a name is durable when it is done; a crash before that leaves the old or the new. Large devices cost what is
-// written.
+// A change of a name is durable when it is done; a crash before that leaves the old or the new. A device that is destroyed
+// forgets its callers, as production's do. Large devices cost what is written.
 #pragma once
 
 #include <array>
@@ -89,6 +89,7 @@ class Disk {
   // What has been asked for and has not happened yet: a change of a file, or of names.
   struct UnderWay {
     Group group;
+    std::uint64_t device = 0;
     std::shared_ptr<DiskFile> file;
     DiskFile::Change change;
     std::move_only_function<void()> effect;
@@ -114,12 +115,18 @@ class Disk {
   // what was under way until then.
   void run(DiskOp op, Group group, std::uint64_t bytes, UnderWay under_way, End end);
   std::shared_ptr<DiskFile> make_file(std::uint64_t size);
+  std::uint64_t next_device() { return next_id_++; }
+  // A device is destroyed: of what it was asked and has not done, some happens now and the rest never; nobody is told.
+  void drop_device(std::uint64_t device);
   World& world() { return world_; }
   Random& random() { return random_; }
 
   Duration time_of(DiskOp op, std::uint64_t bytes);
   Result<void> next_fault(DiskOp op);
   void finish(std::unique_ptr<Operation> operation);
+  // Half of what is chosen happens now, and none of it later.
+  template <class Chosen>
+  void cut_off(Chosen&& chosen);
 
   World& world_;
   Random random_;

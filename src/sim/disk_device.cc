@@ -23,7 +23,12 @@ std::vector<store::Extent> extents_of(const SparseBytes& bytes, std::uint64_t of
 }  // namespace
 
 SimDevice::SimDevice(Disk& disk, std::shared_ptr<DiskFile> file, Group group, bool read_only)
-    : disk_(disk), file_(std::move(file)), group_(group), read_only_(read_only), size_(file_->size()) {}
+    : disk_(disk), file_(std::move(file)), group_(group), read_only_(read_only), id_(disk.next_device()), size_(file_->size()) {}
+
+SimDevice::~SimDevice() {
+  *alive_ = false;
+  disk_.drop_device(id_);
+}
 
 template <class T>
 bool SimDevice::refuse(std::uint64_t offset, std::uint64_t length, bool changes, net::Done<T>& done) {
@@ -35,13 +40,17 @@ bool SimDevice::refuse(std::uint64_t offset, std::uint64_t length, bool changes,
   else
     return false;
   disk_.world().schedule(
-      Duration{}, [done = std::move(done), error = std::move(error)]() mutable { done(fail(std::move(error))); }, group_);
+      Duration{},
+      [alive = alive_, done = std::move(done), error = std::move(error)]() mutable {
+        if (*alive) done(fail(std::move(error)));
+      },
+      group_);
   return true;
 }
 
 void SimDevice::read(std::uint64_t offset, MutableBytes into, net::Done<void> done) {
   if (refuse(offset, into.size(), false, done)) return;
-  disk_.run(DiskOp::read, group_, into.size(), {},
+  disk_.run(DiskOp::read, group_, into.size(), {group_, id_, {}, {}, {}},
             [file = file_, offset, into, done = std::move(done)](Disk::UnderWay&, Result<void> result) mutable {
               if (result) file->live().read(offset, into);
               done(std::move(result));
@@ -72,14 +81,12 @@ void SimDevice::change_range(DiskOp op, DiskFile::Change change, ConstBytes late
                              net::Done<void> done) {
   const std::uint64_t bytes = change.bytes.size();
   disk_.run(
-      op, group_, bytes, {group_, file_, std::move(change), {}},
+      op, group_, bytes, {group_, id_, file_, std::move(change), {}},
       [&disk = disk_, late_bytes, durability, done = std::move(done)](Disk::UnderWay& under_way, Result<void> result) mutable {
         DiskFile::Change& asked = under_way.change;
         if (!late_bytes.empty()) std::memcpy(asked.bytes.data(), late_bytes.data(), late_bytes.size());
         if (!result) {
-          // It failed somewhere between nothing and all of it.
-          asked.length = disk.random().chance(0.5) ? 0 : disk.random().below(asked.length + 1);
-          if (!asked.bytes.empty()) asked.bytes.resize(asked.length);
+          asked.cut_short(disk.random());
           under_way.file->apply(std::move(asked));
         } else if (durability == store::Durability::durable) {
           under_way.file->apply_durably(std::move(asked));
@@ -91,7 +98,7 @@ void SimDevice::change_range(DiskOp op, DiskFile::Change change, ConstBytes late
 }
 
 void SimDevice::flush(net::Done<void> done) {
-  disk_.run(DiskOp::flush, group_, 0, {},
+  disk_.run(DiskOp::flush, group_, 0, {group_, id_, {}, {}, {}},
             [file = file_, mark = file_->flush_mark(), done = std::move(done)](Disk::UnderWay&, Result<void> result) mutable {
               if (result)
                 file->flush(mark);
@@ -104,7 +111,7 @@ void SimDevice::flush(net::Done<void> done) {
 void SimDevice::extents(std::uint64_t offset, std::uint64_t length, net::Done<std::vector<store::Extent>> done) {
   if (refuse(offset, length, false, done)) return;
   const std::uint64_t most = 1 + disk_.random().below(64);  // it may end early
-  disk_.run(DiskOp::extents, group_, 0, {},
+  disk_.run(DiskOp::extents, group_, 0, {group_, id_, {}, {}, {}},
             [file = file_, offset, length, most, done = std::move(done)](Disk::UnderWay&, Result<void> result) mutable {
               if (result)
                 done(extents_of(file->live(), offset, length, most));

@@ -10,6 +10,7 @@ namespace godwit::sim {
 class SimDevice final : public store::BlockDevice {
  public:
   SimDevice(Disk& disk, std::shared_ptr<DiskFile> file, Group group, bool read_only);
+  ~SimDevice() override;
 
   std::uint64_t size() const override { return size_; }
   bool read_only() const override { return read_only_; }
@@ -33,7 +34,9 @@ class SimDevice final : public store::BlockDevice {
   const std::shared_ptr<DiskFile> file_;
   const Group group_;
   const bool read_only_;
+  const std::uint64_t id_;
   const std::uint64_t size_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace godwit::sim

@@ -11,8 +11,9 @@ namespace {
 constexpr std::uint64_t kSmallFileBytesMax = 64 << 20;  // store::Directory::read_file
 
 Result<void> check_name(const std::string& name) {
-  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
-    return fail(ErrorKind::invalid, "not a plain name: " + escaped(name));
+  const bool plain = !name.empty() && name != "." && name != ".." && name.find('/') == name.npos && name.find('\0') == name.npos;
+  // As in a real folder, temporary names are nobody's.
+  if (!plain || name.ends_with(".tmp")) return fail(ErrorKind::invalid, "not a plain name: " + escaped(name));
   return {};
 }
 
@@ -43,8 +44,6 @@ void SimDirectory::list(net::Done<std::vector<std::string>> done) {
   const auto effect = [this]() -> Result<std::vector<std::string>> {
     std::vector<std::string> names;
     for (const auto& [name, file] : files_) names.push_back(name);
-    // A folder promises no order.
-    for (std::size_t i = names.size(); i > 1; --i) std::swap(names[i - 1], names[disk_.random().below(i)]);
     return names;
   };
   run<std::vector<std::string>>(DiskOp::names, 0, Partly::never, effect, std::move(done));
@@ -78,7 +77,7 @@ void SimDirectory::replace_file(const std::string& name, Bytes content, net::Don
 
 void SimDirectory::write_slot(const std::string& name, std::uint64_t offset, Bytes content, net::Done<void> done) {
   const Result<std::shared_ptr<DiskFile>> file = find(name);
-  Disk::UnderWay under_way{group_, nullptr, {offset, content.size(), {}, false}, {}};
+  Disk::UnderWay under_way{group_, 0, nullptr, {offset, content.size(), {}, false}, {}};
   const std::uint64_t bytes = content.size();
   if (file) {
     under_way.file = *file;
@@ -89,8 +88,7 @@ void SimDirectory::write_slot(const std::string& name, std::uint64_t offset, Byt
                 Disk::UnderWay& asked, Result<void> result) mutable {
               if (!error) return done(std::move(error));
               if (!result) {
-                asked.change.length = disk.random().below(asked.change.length + 1);
-                asked.change.bytes.resize(asked.change.length);
+                asked.change.cut_short(disk.random());
                 asked.file->apply(std::move(asked.change));
               } else {
                 asked.file->apply_durably(std::move(asked.change));

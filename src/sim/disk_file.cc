@@ -19,6 +19,12 @@ DiskFile::Change part_of(const DiskFile::Change& change, std::uint64_t offset, s
 
 }  // namespace
 
+void DiskFile::Change::cut_short(Random& random) {
+  const std::uint64_t stop = (offset + random.below(length + 1)) / kSectorBytes * kSectorBytes;
+  length = random.chance(0.5) || stop < offset ? 0 : stop - offset;
+  if (!bytes.empty()) bytes.resize(length);
+}
+
 void DiskFile::put(SparseBytes& bytes, const Change& change) {
   if (!change.bytes.empty())
     bytes.write(change.offset, change.bytes);
@@ -44,7 +50,7 @@ void DiskFile::apply(Change change) {
   if (unsynced_.size() > kUnsyncedMax) write_back_oldest();
 }
 
-void DiskFile::apply_durably(Change change) {
+void DiskFile::apply_durably(const Change& change) {
   if (change.length == 0) return;
   size_ = std::max(size_, change.end());
   put(live_, change);

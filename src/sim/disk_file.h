@@ -30,6 +30,8 @@ class DiskFile {
     Bytes bytes;
     bool keep_allocated = false;  // zeroing only
     std::uint64_t end() const { return offset + length; }
+    // What is done of it when it fails: nothing, or some sectors from the front.
+    void cut_short(Random& random);
   };
 
   std::uint64_t size() const { return size_; }
@@ -40,7 +42,7 @@ class DiskFile {
   // The change is to be seen from now on; it may be beyond the end, which grows the file.
   void apply(Change change);
   // The same, and is on stable storage.
-  void apply_durably(Change change);
+  void apply_durably(const Change& change);
 
   // Everything applied up to now; pass it to flush() when the flush ends.
   std::uint64_t flush_mark() const { return next_number_; }

@@ -29,10 +29,6 @@ std::string local_part(const net::Address& address) {
   return address.is_unix() ? "unix:" + address.unix_path : std::to_string(address.port);
 }
 
-std::string text_of(const net::Address& address) {
-  return address.is_unix() ? "unix:" + address.unix_path : address.host + ":" + std::to_string(address.port);
-}
-
 }  // namespace
 
 // What a Listener owns and the fabric finds.
@@ -97,7 +93,7 @@ class HostNetwork final : public net::Network {
     std::weak_ptr<ListenerState>& place = fabric_.listeners_[{host_, local_part(state->address)}];
     const std::shared_ptr<ListenerState> earlier = place.lock();
     if (earlier && earlier->alive && !fabric_.world().is_over(earlier->group))
-      return fail(ErrorKind::io, "listen on " + text_of(at) + ": address in use");
+      return fail(ErrorKind::io, "listen on " + at.text() + ": address in use");
     place = state;
     return std::make_unique<SimListener>(std::move(state));
   }
@@ -131,8 +127,8 @@ void Fabric::try_connect(std::shared_ptr<Attempt> attempt) {
     return world_.between(random_, l.quality.latency, l.quality.latency + l.quality.jitter);
   };
   const Duration way_there = way(*there), way_back = way(*back);
-  const auto answer_error = [&](Duration delay, ErrorKind kind, std::string why) {
-    Error error(kind, "connect to " + text_of(attempt->to) + ": " + why);
+  const auto answer_error = [&](Duration delay, ErrorKind kind, const std::string& why) {
+    Error error(kind, "connect to " + attempt->to.text() + ": " + why);
     world_.schedule(delay, [attempt, error = std::move(error)] { attempt->done(fail(error)); }, attempt->group);
   };
   const auto host = hosts_.find(attempt->target);
@@ -153,7 +149,7 @@ void Fabric::try_connect(std::shared_ptr<Attempt> attempt) {
     if (listener && listener->alive && !world_.is_over(listener->group)) return establish(*attempt, *listener, way_back);
     world_.schedule(
         way_back,
-        [attempt] { attempt->done(fail(ErrorKind::connection_lost, "connect to " + text_of(attempt->to) + ": refused")); },
+        [attempt] { attempt->done(fail(ErrorKind::connection_lost, "connect to " + attempt->to.text() + ": refused")); },
         attempt->group);
   });
 }
@@ -172,7 +168,7 @@ void Fabric::establish(Attempt& attempt, ListenerState& listener, Duration way_b
                                                  std::array{link(client.host, server.host), link(server.host, client.host)});
   connections_.push_back(connection);
   world_.fold(0x60, id);
-  if (world_.tracing()) world_.trace(fmt::format("{} connects to {}: connection {}", attempt.host, text_of(attempt.to), id));
+  if (world_.tracing()) world_.trace(fmt::format("{} connects to {}: connection {}", attempt.host, attempt.to.text(), id));
 
   world_.schedule(
       Duration{},

@@ -9,8 +9,11 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "base/random.h"
@@ -125,6 +128,18 @@ class World {
   std::deque<std::string> trace_;
   std::string finding_;
 };
+
+// Starts an asynchronous call and runs the world until it ends: `start` is handed the call's Done<T>. For the scenario's own
+// steps; ErrorKind::timed_out if it does not end within `limit` (a crash of its host, a stuck disk, a failed run).
+template <class T>
+Result<T> wait_for(World& world, std::type_identity_t<const std::function<void(net::Done<T>)>&> start,
+                   Duration limit = Duration::seconds(60)) {
+  auto result = std::make_shared<std::optional<Result<T>>>();
+  start([result](Result<T> given) { result->emplace(std::move(given)); });
+  if (!world.run_until([&] { return result->has_value(); }, limit) && !result->has_value())
+    return godwit::fail(ErrorKind::timed_out, "the call did not end");
+  return std::move(**result);
+}
 
 // Which seeds a scenario runs: `count` of them from `first`. Test support only: GODWIT_SEEDS=500 asks for more or fewer than the
 // test's own count, GODWIT_SEEDS_FROM=17 for another first one (so that =17 and GODWIT_SEEDS=1 repeat one run).

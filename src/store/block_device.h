@@ -60,6 +60,8 @@ class BlockDevice {
   // The whole device as memory, where it is that: lets a driver send and receive without a copy. Empty otherwise. Whoever
   // uses it answers for order between its accesses and read()/write().
   virtual MutableBytes memory() { return {}; }
+  // Whether zero(may_punch) takes about the same time whatever the length: what NBD's FAST_ZERO asks.
+  virtual bool punches() const { return false; }
 };
 
 }  // namespace godwit::store

@@ -16,8 +16,10 @@ namespace {
 constexpr std::size_t kInlineReadBytes = 256 * 1024;
 // How much waiting work asks for one more worker: cheap calls share one, calls that wait for the disk want one each.
 constexpr std::uint64_t kWeightPerWorker = 1024 * 1024;
-constexpr std::uint64_t kWeightMin = 64 * 1024;
+constexpr std::uint64_t kWeightMin = 8 * 1024;
 constexpr unsigned kWorkersMax = 16;
+// How much finished work may wait for company before the device's thread is woken for it: eight small writes.
+constexpr std::uint64_t kUntoldWeightMax = 8 * kWeightMin;
 
 using Call = std::move_only_function<Result<void>(DiskFile&)>;
 
@@ -74,26 +76,34 @@ class Requests : public std::enable_shared_from_this<Requests> {
  private:
   void work() {
     std::unique_lock lock(mutex_);
-    while (!waiting_.empty()) {
-      Request request = std::move(waiting_.front());
-      waiting_.pop_front();
-      ++calling_;
-      lock.unlock();
-      request.result = request.call(*file_);
-      lock.lock();
-      --calling_;
-      weight_ -= request.weight;
-      finished_.push_back(std::move(request));
-      if (ended_) idle_.notify_all();
-      tell(lock);
-    }
+    do {
+      while (!waiting_.empty()) {
+        Request request = std::move(waiting_.front());
+        waiting_.pop_front();
+        ++calling_;
+        lock.unlock();
+        request.result = request.call(*file_);
+        lock.lock();
+        --calling_;
+        weight_ -= request.weight;
+        untold_weight_ += request.weight;
+        finished_.push_back(std::move(request));
+        if (ended_) idle_.notify_all();
+        // Cheap ends gather a little, as long as what comes next is cheap too.
+        if (waiting_.empty() || untold_weight_ >= kUntoldWeightMax || waiting_.front().weight >= kWeightPerWorker) tell(lock);
+      }
+      if (!finished_.empty()) tell(lock);
+    } while (!waiting_.empty());  // given while tell() was without the lock
     --working_;
   }
 
-  // Called with the lock: wakes the device's thread once for all that gathers until it looks.
-  void tell(std::unique_lock<std::mutex>&) {
-    if (std::exchange(told_, true) || ended_) return;
+  // Called with the lock, which it gives up for the call: wakes the device's thread once for all that gathers until it looks.
+  void tell(std::unique_lock<std::mutex>& lock) {
+    untold_weight_ = 0;
+    if (ended_ || std::exchange(told_, true)) return;
+    lock.unlock();
     scheduler_.post([self = shared_from_this()] { self->run_finished(); });
+    lock.lock();
   }
 
   void run_finished() {
@@ -120,12 +130,18 @@ class Requests : public std::enable_shared_from_this<Requests> {
   unsigned working_ = 0;      // workers asked for and not yet gone
   unsigned calling_ = 0;      // of these, within a call
   std::vector<Request> finished_;
+  std::uint64_t untold_weight_ = 0;  // finished since the last tell()
   bool told_ = false;
   bool ended_ = false;  // written on the device's thread
 };
 
-std::uint64_t weight_of(std::uint64_t length) {
-  return std::max<std::uint64_t>(length, kWeightMin);
+std::uint64_t weight_of_read(std::uint64_t length) {
+  return length <= kInlineReadBytes ? kWeightPerWorker : length;  // a short one comes here because it must wait for the disk
+}
+
+// Writes into the page cache of one file take turns in the kernel: more workers would mostly wait for one another.
+std::uint64_t weight_of_write(std::uint64_t length, Durability durability) {
+  return durability == Durability::durable ? kWeightPerWorker : std::max(length / 4, kWeightMin);
 }
 
 class FileDevice final : public BlockDevice {
@@ -141,17 +157,14 @@ class FileDevice final : public BlockDevice {
     if (auto error = range_error("read", name(), offset, into.size(), size())) return refuse(std::move(done), *error);
     if (into.empty() || (into.size() <= kInlineReadBytes && requests_->file().read_cached(offset, into)))
       return requests_->finish(std::move(done), {});
-    requests_->submit({[offset, into](DiskFile& file) { return file.read(offset, into); },
-                       into.size() <= kInlineReadBytes ? kWeightPerWorker : weight_of(into.size()),
-                       std::move(done),
-                       {}});
+    requests_->submit(
+        {[offset, into](DiskFile& file) { return file.read(offset, into); }, weight_of_read(into.size()), std::move(done), {}});
   }
 
   void write(std::uint64_t offset, ConstBytes from, Durability durability, Done<void> done) override {
     if (auto error = change_error("write", name(), offset, from.size(), *this)) return refuse(std::move(done), *error);
-    const bool waits = durability == Durability::durable;
     requests_->submit({[=](DiskFile& file) { return file.write(offset, from, durability); },
-                       waits ? kWeightPerWorker : weight_of(from.size()),
+                       weight_of_write(from.size(), durability),
                        std::move(done),
                        {}});
   }

@@ -281,6 +281,14 @@ void DestinationSession::handle_stored(DeviceId id, TxId tx, bool ok) {
   try_complete(id, d);
 }
 
+void DestinationSession::handle_placed(const FrameHeader& header, std::uint64_t offset, std::uint64_t length) {
+  Device* d = find(header.device);
+  if (!d || !admits_data(*d, header, "data")) return;
+  d->failed.erase(offset);
+  d->cache->note_remote_write(offset, length);
+  respond(header, PacketType::write_at_response, static_cast<std::uint32_t>(length));
+}
+
 bool DestinationSession::may_place(DeviceId id, std::uint64_t offset, std::uint64_t length) const {
   const Device* d = find(id);
   if (!d || d->admission != Admission::store || !held_.empty() || closed_) return false;
@@ -396,7 +404,8 @@ void DestinationSession::handle_fetched(DeviceId id, std::uint64_t offset, bool 
 // --- the rest ---
 
 void DestinationSession::handle(Device& d, const FrameHeader& h, const Event& p) {
-  if (p.type != EventType::completed) return respond(h, PacketType::event_response);
+  if (p.type != EventType::completed || d.admission == Admission::owned) return respond(h, PacketType::event_response);
+  if (!admits_data(d, h, "Completed")) return;
   d.completed = h.tx;
   try_complete(h.device, d);
 }

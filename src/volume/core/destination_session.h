@@ -140,8 +140,10 @@ class DestinationSession {
   void handle_device_opened(DeviceId device, WaitingCache* cache, Admission admission);
   void set_admission(DeviceId device, Admission admission);
   Admission admission(DeviceId device) const;
-  // The bytes are stored (or not: 0x84). `stored` tells the ranges the source's bytes went to; L blocks count as stored.
+  // The bytes are stored (or not: 0x84).
   void handle_stored(DeviceId device, TxId tx, bool ok);
+  // A raw write that was received straight into place, as may_place() allowed.
+  void handle_placed(const FrameHeader& header, std::uint64_t offset, std::uint64_t length);
   void handle_fetched(DeviceId device, std::uint64_t offset, bool ok);
   void handle_completed(DeviceId device, TxId tx, bool ok);
 

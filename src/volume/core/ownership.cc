@@ -281,7 +281,7 @@ void Ownership::refuse(const Sender& from, const ControlMessage& m, RefuseCode c
 
 std::optional<RefuseCode> Ownership::refusal_of_owner(const Sender& from, const ControlMessage& m) const {
   if (m.size != record_.geometry.size_bytes || m.block_size != record_.geometry.block_size_bytes) return RefuseCode::geometry;
-  if (lock_ && session_ && session_->copy != *m.copy) return RefuseCode::busy;
+  if (busy_ || (lock_ && session_ && session_->copy != *m.copy)) return RefuseCode::busy;
   const std::uint64_t word = m.word.value_or(0);
   if (record_.reserved) {
     if (record_.reserved->host != from.host) return RefuseCode::busy;
@@ -345,7 +345,7 @@ void Ownership::accept(const Sender& from, const ControlMessage& m) {
 }
 
 HandoverId Ownership::lock() {
-  GODWIT_CHECK(is_owner() && session_ && !lock_);
+  GODWIT_CHECK(is_owner() && !lock_);
   lock_ = Lock{HandoverId::random(random_), false};
   effects_.push_back(FaceChanged{});
   return lock_->h;

@@ -130,6 +130,9 @@ class Ownership {
   ControlMessage prepare() const;
   // Gives the lock up (a miss, a cut, B slow): ABORTED(h), clients go on.
   void unlock();
+  // A session with an original peer is under way: nobody else may pull meanwhile.
+  void set_busy(bool busy) { busy_ = busy; }
+  bool is_busy() const { return busy_; }
   bool is_locked() const { return lock_.has_value(); }
   // Step 4: from here on this host is not the owner. Only after PeerReady, under the same lock.
   void relinquish();
@@ -212,6 +215,7 @@ class Ownership {
   Random random_;
   bool whole_ = false;
   bool failed_ = false;
+  bool busy_ = false;
   std::optional<Session> session_;        // A: accepted; B: accepted by A
   std::optional<SessionId> asked_;        // B: PULL sent, not answered
   LinkId asked_link_;

@@ -276,6 +276,19 @@ TEST(Record, ASlotOfAnotherSizeIsCorrupt) {
   EXPECT_FALSE(decode_slot({}));
 }
 
+// What we ourselves must not write is our own bug.
+TEST(RecordDeathTest, WhatCouldNotBeReadAgainIsNotWritten) {
+  Record long_name = disk(), stateless = disk(), sizeless = disk(), ready = disk(), many_words = disk(), many_declined = disk();
+  long_name.data_name = std::string(256, 'd');
+  stateless.state = CopyState::none;
+  sizeless.geometry.size_bytes = 0;
+  ready.state = CopyState::ready;
+  many_words.words.resize(kWordsMax + 1);
+  many_declined.declined.resize(kDeclinedMax + 1);
+  for (const Record& record : {long_name, stateless, sizeless, ready, many_words, many_declined})
+    EXPECT_DEATH((void)encode_slot(record), "check failed");
+}
+
 TEST(Declined, AbortedAttemptsMakeRoomFirstAndTheNewestIsAlwaysKept) {
   Random random(11);
   Record record;

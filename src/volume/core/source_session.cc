@@ -43,7 +43,10 @@ void SourceSession::handle_peer(Instant now, PeerKind kind) {
   GODWIT_CHECK(peer_ == PeerKind::undecided && kind != PeerKind::undecided);
   peer_ = kind;
   if (kind == PeerKind::godwit)
-    for (Device& d : devices_) d.in_flight_max = config_.blocks_in_flight_max;
+    for (Device& d : devices_) {
+      d.in_flight_max = config_.blocks_in_flight_max;
+      d.taking_part = d.accepted = false;
+    }
   advance(now);
 }
 
@@ -56,8 +59,8 @@ void SourceSession::handle_accepted(Instant now, DeviceId id) {
   advance(now);
 }
 
-void SourceSession::handle_not_taken(DeviceId id) {
-  if (Device* device = find(id)) device->taking_part = false;
+void SourceSession::handle_wanted(DeviceId id) {
+  if (Device* device = find(id); device && phase_ == Phase::opening) device->taking_part = true;
 }
 
 bool SourceSession::is_custom_hand_over() const {

@@ -146,9 +146,10 @@ class SourceSession {
 
   void handle_start(Instant now);
   void handle_peer(Instant now, PeerKind kind);
-  // godwit: the device's Ownership accepted a PULL; refused or not wanted: it takes no part.
+  // godwit: the device's Ownership has accepted it, ACCEPT has been sent.
   void handle_accepted(Instant now, DeviceId device);
-  void handle_not_taken(DeviceId device);
+  // godwit: a PULL for the device has come; without one it takes no part.
+  void handle_wanted(DeviceId device);
   void handle_packet(Instant now, const FrameHeader& header, const Packet& packet);
   // What of [first, last) reads as zeros, by blocks wholly in holes.
   void handle_extents(DeviceId device, BlockIndex first, BlockIndex last, const Bitset& zero_blocks);

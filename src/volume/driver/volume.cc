@@ -56,7 +56,8 @@ void Volume::apply(OwnershipEffect effect) {
   if (const auto* write = std::get_if<WriteRecord>(&effect)) return write_record(write->record);
   if (const auto* names = std::get_if<AgreeNames>(&effect)) return agree_names(*names);
   if (std::holds_alternative<FaceChanged>(effect)) {
-    const FaceMode mode = ownership_.face_mode();
+    FaceMode mode = ownership_.face_mode();
+    if (mode == FaceMode::relay && !relaying_allowed_) mode = FaceMode::refuse;
     if (mode == FaceMode::serve && cache_) {
       face_.set_mode(mode);
       face_.set_cache(nullptr);

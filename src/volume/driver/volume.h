@@ -61,6 +61,8 @@ class Volume {
   BlockGate& gate() { return gate_; }
   WaitingCache* cache() { return cache_.get(); }
   bool is_memory() const { return place_.directory == nullptr; }
+  // With --after-handover=refuse clients get ESHUTDOWN where they would be relayed.
+  void set_relaying_allowed(bool allowed) { relaying_allowed_ = allowed; }
   // A data file made just now: what was never written reads as zeros.
   void set_pristine() { pristine_ = Bitset(geometry().block_count()), pristine_.set_range(0, pristine_.size()); }
 
@@ -102,6 +104,7 @@ class Volume {
   Bitset pristine_;
   std::uint64_t writeback_begin_ = 0;
   std::uint64_t writeback_end_ = 0;
+  bool relaying_allowed_ = true;
   bool pumping_ = false;
   bool pump_again_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

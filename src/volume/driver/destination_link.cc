@@ -1,0 +1,498 @@
+#include "volume/driver/destination_link.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "volume/core/block_form.h"
+
+namespace godwit::volume {
+
+DestinationLink::DestinationLink(DriverContext context, DestinationOwner& owner, LinkId id, std::unique_ptr<net::Stream> stream,
+                                 DestinationOptions options, BlockSource* blocks)
+    : context_(context),
+      owner_(owner),
+      id_(id),
+      options_(options),
+      blocks_(blocks),
+      session_(options.config),
+      link_(context.scheduler, context.buffers, std::move(stream), *this, FrameLink::Limits{}),
+      remote_(link_.stream().peer()) {}
+
+DestinationLink::~DestinationLink() {
+  *alive_ = false;
+  if (link_.is_closed()) return;
+  for (auto& [id, d] : devices_)
+    if (d.volume) d.volume->face().on_cache_wish(nullptr);
+}
+
+// --- frames from the source ---
+
+void DestinationLink::handle_frame(const FrameHeader& header, ConstBytes body, net::Lease buffer) {
+  Result<Packet> packet = decode_packet(body);
+  if (!packet) {
+    session_.handle_malformed(header, body, packet.error());
+    return work();
+  }
+  const auto* event = std::get_if<Event>(&*packet);
+  const bool control = event && header.device == kControlDevice && event->type == EventType::custom && event->custom_type == kCustomGodwit;
+  if (control && !announced_.empty()) return handle_control_frame(event->payload);
+
+  const bool borrows = std::holds_alternative<WriteData>(*packet) || std::holds_alternative<WriteAtWithMap>(*packet) || event ||
+                       std::holds_alternative<ReadAtResponse>(*packet) || std::holds_alternative<ReadByHashResponse>(*packet);
+  PayloadToken token = 0;
+  if (borrows) {
+    token = next_payload_++;
+    if (!buffer) {  // it lies in the receive buffer: what outlives this call must be copied
+      buffer = context_.buffers.lease(body.size());
+      std::memcpy(buffer.bytes().data(), body.data(), body.size());
+      packet = decode_packet(buffer.bytes());
+    }
+    const ConstBytes kept = buffer.bytes();
+    payloads_.emplace(token, Payload{std::move(buffer), kept});
+  }
+  session_.handle_packet(header, std::move(*packet), token, body.size());
+  work();
+}
+
+MutableBytes DestinationLink::place(const FrameHeader& header, const RawWriteHead& head) {
+  const auto it = devices_.find(header.device);
+  if (it == devices_.end() || !it->second.volume || !peer_) return {};
+  const MutableBytes memory = it->second.volume->store().memory();
+  if (memory.empty() || head.offset < 0) return {};
+  const auto offset = static_cast<std::uint64_t>(head.offset);
+  return session_.may_place(header.device, offset, head.payload_length) ? memory.subspan(offset, head.payload_length) : MutableBytes{};
+}
+
+void DestinationLink::handle_placed(const FrameHeader& header, const RawWriteHead& head) {
+  Volume& volume = *devices_.at(header.device).volume;
+  volume.placed_remote(static_cast<std::uint64_t>(head.offset), head.payload_length);
+  session_.handle_placed(header, static_cast<std::uint64_t>(head.offset), head.payload_length);
+  volume.face().wake_waiters();
+  work();
+}
+
+void DestinationLink::handle_closed(std::optional<Error> error) {
+  for (auto& [id, d] : devices_)
+    if (d.volume) d.volume->face().on_cache_wish(nullptr);
+  owner_.handle_link_closed(*this, std::move(error));
+}
+
+void DestinationLink::fail(std::string reason) {
+  if (link_.is_closed()) return;
+  link_.close();
+  handle_closed(Error(ErrorKind::invalid, std::move(reason)));
+}
+
+void DestinationLink::end_session(Volume&, net::Task ended) {
+  if (!link_.is_closed()) {
+    link_.close();
+    handle_closed(Error(ErrorKind::cancelled, "the session was ended"));
+  }
+  if (operations_ == 0) return context_.scheduler.post(std::move(ended));
+  when_idle_.push_back(std::move(ended));
+}
+
+void DestinationLink::end_session_then(net::Task ended) {
+  if (operations_ == 0) return ended();
+  when_idle_.push_back(std::move(ended));
+}
+
+bool DestinationLink::carries(const Volume& volume) const {
+  return std::any_of(devices_.begin(), devices_.end(), [&](const auto& entry) { return entry.second.volume == &volume; });
+}
+
+void DestinationLink::operation_ended() {
+  if (--operations_ > 0) return;
+  for (net::Task& task : std::exchange(when_idle_, {})) context_.scheduler.post(std::move(task));
+}
+
+void DestinationLink::send_packet(DeviceId device, TxId tx, const Packet& packet) {
+  Bytes frame;
+  encode_frame(device, tx, packet, frame);
+  link_.send(Lane::urgent, std::move(frame));
+}
+
+void DestinationLink::send_control(const ControlMessage& message) {
+  Bytes payload;
+  encode_control(message, payload);
+  ++control_tx_;
+  send_packet(kControlDevice, control_tx_, Event{EventType::custom, kCustomGodwit, payload});
+}
+
+// --- who is there ---
+
+void DestinationLink::open_devices(OpenDevices work) {
+  std::uint32_t largest = 0;
+  for (const auto& entry : work.devices) largest = std::max(largest, entry.info.block_size);
+  link_.raise_body_limit(2 * largest + 64 * 1024);
+  group_ = group_ || work.group;
+
+  std::optional<Mark> mark = work.devices.empty() || !work.group ? std::nullopt : find_mark(work.devices.front().info.schema);
+  for (const auto& entry : work.devices)
+    if (find_mark(entry.info.schema) != mark) mark.reset();
+  if (mark && options_.answer_mark) {
+    announced_ = work.devices;
+    for (const auto& entry : work.devices) session_.handle_device_opened(entry.device, nullptr, Admission::not_accepted);
+    return answer_mark(*mark);
+  }
+  original_ = true;
+  owner_.open_copies(*this, work.devices, [this, alive = alive_, devices = work.devices](Result<std::vector<Volume*>> volumes) {
+    if (!*alive || link_.is_closed()) return;
+    if (!volumes) return fail(volumes.error().message());
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      Volume* volume = (*volumes)[i];
+      if (!volume) {
+        session_.handle_device_opened(devices[i].device, nullptr, Admission::not_accepted);
+        continue;
+      }
+      devices_[devices[i].device] = Device{volume, true, std::nullopt, false};
+      volume->face().on_cache_wish([this] { this->work(); });
+      session_.handle_device_opened(devices[i].device, volume->cache(), Admission::store);
+    }
+    this->work();
+    link_.resume();
+  });
+}
+
+void DestinationLink::answer_mark(const Mark& mark) {
+  const LocalHost me = owner_.local_host();
+  ControlMessage hello;
+  hello.type = ControlType::hello;
+  hello.host = me.host;
+  hello.boot = me.boot;
+  hello.name = me.name;
+  hello.features = 0;
+  if (!me.address.empty()) hello.address = me.address;
+  Bytes payload;
+  encode_reply(Mark{1, mark.nonce}, hello, payload);
+  ++control_tx_;
+  send_packet(kControlDevice, control_tx_, Event{EventType::custom, kCustomGodwit, payload});
+}
+
+void DestinationLink::handle_control_frame(ConstBytes payload) {
+  const Result<DecodedControl> decoded = decode_control(payload);
+  if (!decoded) return fail(decoded.error().within("control message").message());
+  if (!decoded->message) return;
+  const ControlMessage& message = *decoded->message;
+  if (message.type == ControlType::hello) return handle_hello(message);
+  if (!peer_) return fail(name_of(message.type) + " before HELLO");
+  if (message.type == ControlType::state && message.device) return handle_state(message);
+  if (message.type == ControlType::prepare)
+    for (auto& [id, d] : devices_)
+      if (d.volume && d.volume->id() == message.volume) d.volume->ownership().set_whole(session_.is_whole(id));
+  owner_.handle_control(*this, message);
+  work();
+}
+
+void DestinationLink::handle_hello(const ControlMessage& hello) {
+  if (peer_) return;
+  if (*hello.host == owner_.local_host().host) return fail("the peer has our own host id: a cloned data directory, or ourselves");
+  peer_ = Sender{id_, *hello.host, *hello.boot, *hello.name, hello.address.value_or("")};
+  owner_.handle_link_up(*this);
+}
+
+void DestinationLink::handle_state(const ControlMessage& state) {
+  const auto known = std::find_if(announced_.begin(), announced_.end(), [&](const auto& e) { return e.device == *state.device; });
+  if (known == announced_.end()) return fail("STATE of a device that was not announced");
+  if (known->info.size != state.size || known->info.block_size != state.block_size)
+    return fail("STATE and DeviceGroupInfo disagree about device " + std::to_string(state.device->value));
+  const bool complete_before = states_.size() == announced_.size();
+  states_.insert_or_assign(*state.device, state);
+  owner_.handle_control(*this, state);
+  if (!complete_before && states_.size() == announced_.size()) owner_.handle_states(*this, states_, announced_);
+}
+
+void DestinationLink::pull(DeviceId id, Volume& volume, std::uint64_t word) {
+  devices_[id] = Device{&volume, false, std::nullopt, false};
+  volume.ownership().begin_pull(*peer_, word);
+  volume.pump();
+}
+
+void DestinationLink::start_receiving(Volume& volume) {
+  for (auto& [id, d] : devices_) {
+    if (d.volume != &volume) continue;
+    d.receiving = true;
+    volume.face().on_cache_wish([this] { work(); });
+    session_.handle_device_opened(id, volume.cache(), admission_of(d));
+    volume.cache()->ask_again();
+  }
+  work();
+  link_.resume();
+}
+
+void DestinationLink::handle_refused(Volume&, RefuseCode code, const std::string& text) { refusal_ = {code, text}; }
+
+Admission DestinationLink::admission_of(const Device& d) const {
+  const Ownership& ownership = d.volume->ownership();
+  const CopyState decided = ownership.record().state;
+  if (decided == CopyState::owned) return Admission::owned;
+  if (original_) return Admission::store;
+  if (decided != CopyState::receiving) return Admission::not_accepted;
+  const bool mine = ownership.session().has_value();
+  if (!mine) return Admission::not_accepted;
+  return d.receiving && ownership.durable_record().state == CopyState::receiving ? Admission::store : Admission::hold;
+}
+
+void DestinationLink::update_admission(DeviceId id, Device& d) {
+  const Admission admission = admission_of(d);
+  if (admission == session_.admission(id)) return;
+  session_.set_admission(id, admission);
+  context_.scheduler.post([this, alive = alive_] {
+    if (!*alive || link_.is_closed()) return;
+    work();
+    link_.resume();
+  });
+}
+
+void DestinationLink::handle_mode(Volume& volume) {
+  for (auto& [id, d] : devices_)
+    if (d.volume == &volume && !link_.is_closed()) update_admission(id, d);
+  check_owning();
+}
+
+// --- the session's work ---
+
+void DestinationLink::work() {
+  if (std::exchange(working_, true)) return;
+  const std::shared_ptr<bool> alive = alive_;
+  while (!link_.is_closed()) {
+    std::optional<DestinationWork> next = session_.poll_work();
+    if (!next) break;
+    perform(*next);
+    if (!*alive) return;
+  }
+  working_ = false;
+}
+
+void DestinationLink::perform(DestinationWork& next) {
+  if (const auto* store = std::get_if<StoreData>(&next)) return store_data(*store);
+  if (const auto* answer = std::get_if<Respond>(&next)) {
+    switch (answer->type) {
+      case PacketType::write_at_response: return send_packet(answer->device, answer->tx, WriteAtResponse{answer->length});
+      case PacketType::write_at_response_err: return send_packet(answer->device, answer->tx, WriteAtResponseErr{});
+      case PacketType::dirty_list_response: return send_packet(answer->device, answer->tx, DirtyListResponse{});
+      case PacketType::event_response: return send_packet(answer->device, answer->tx, EventResponse{});
+      case PacketType::hashes_response: return send_packet(answer->device, answer->tx, HashesResponse{});
+      case PacketType::read_at_response_err: return send_packet(answer->device, answer->tx, ReadAtResponseErr{});
+      default: return send_packet(answer->device, answer->tx, ReadByHashResponseErr{"malformed request"});
+    }
+  }
+  if (const auto* request = std::get_if<SendRequest>(&next)) return send_packet(request->device, request->tx, request->packet);
+  if (const auto* release = std::get_if<ReleasePayload>(&next)) {
+    payloads_.erase(release->payload);
+    return;
+  }
+  if (auto* open = std::get_if<OpenDevices>(&next)) return open_devices(std::move(*open));
+  if (const auto* fetch = std::get_if<FetchByHash>(&next)) return fetch_by_hash(*fetch);
+  if (const auto* fetched = std::get_if<StoreFetched>(&next)) return store_fetched(*fetched);
+  if (const auto* read = std::get_if<RespondRead>(&next)) return respond_read(*read);
+  if (const auto* completed = std::get_if<ReachedCompleted>(&next)) return reached_completed(*completed);
+  if (const auto* custom = std::get_if<ReachedCustom>(&next)) return reached_custom(*custom);
+  if (const auto* hashes = std::get_if<CheckHashes>(&next)) return check_hashes(*hashes);
+  if (const auto* removed = std::get_if<DeviceRemoved>(&next))
+    return owner_.note(NoteLevel::info, "the source removed device " + std::to_string(removed->device.value) + "; local policy keeps what is here");
+  if (const auto* note = std::get_if<Note>(&next)) return owner_.note(NoteLevel::warning, note->text);
+  if (const auto* close = std::get_if<CloseSession>(&next)) return fail(close->reason);
+}
+
+void DestinationLink::store_data(const StoreData& work) {
+  Volume& volume = *devices_.at(work.device).volume;
+  ++operations_;
+  // The buffer lives until the store is done with it, even if this link is gone by then.
+  const auto held = payloads_.find(work.payload);
+  auto done = [this, alive = alive_, work, buffer = held == payloads_.end() ? net::Lease{} : held->second.buffer](Result<void> result) {
+    if (*alive) stored(work, std::move(result));
+  };
+  if (work.length == 0) return context_.scheduler.post([done = std::move(done)]() mutable { done({}); });
+  if (work.all_zero) return volume.zero_remote(work.offset, work.length, std::move(done));
+  const Payload& payload = payloads_.at(work.payload);
+  const Result<Packet> packet = decode_packet(payload.body);
+  if (const auto* mapped = std::get_if<WriteAtWithMap>(&*packet)) return volume.store_remote(work.offset, mapped->payload, std::move(done));
+  const WriteData write = std::get<WriteData>(*packet);
+  if (work.form == WriteForm::raw) return volume.store_remote(work.offset, write.payload, std::move(done));
+
+  // Decoding burns: it happens on a worker thread.
+  net::Lease plain = context_.buffers.lease(work.length);
+  auto result = std::make_shared<Result<void>>();
+  context_.workers.run([write, plain, result, compressed = payload.buffer] { *result = decode_form(write, plain.bytes()); },
+                       [this, alive = alive_, work, plain, result, done = std::move(done)]() mutable {
+                         if (!*alive) return;
+                         if (!*result) return done(std::move(*result));
+                         const ConstBytes bytes = plain.bytes();
+                         devices_.at(work.device).volume->store_remote(
+                             work.offset, bytes, [plain, done = std::move(done)](Result<void> r) mutable { done(std::move(r)); });
+                       });
+}
+
+void DestinationLink::stored(const StoreData& work, Result<void> result) {
+  payloads_.erase(work.payload);
+  Volume& volume = *devices_.at(work.device).volume;
+  if (!link_.is_closed()) {
+    if (!result) owner_.note(NoteLevel::warning, "volume " + volume.name() + ": " + result.error().message());
+    session_.handle_stored(work.device, work.tx, result.has_value());
+    volume.face().wake_waiters();
+    this->work();
+    link_.resume();
+  }
+  operation_ended();
+}
+
+// --- by hash ---
+
+void DestinationLink::fetch_by_hash(const FetchByHash& work) {
+  if (!blocks_) return session_.handle_fetched(work.device, work.offset, false);
+  ++operations_;
+  blocks_->fetch(work.hash, [this, alive = alive_, work](Result<Bytes> bytes) {
+    if (!*alive) return;
+    if (bytes && bytes->size() == work.length) {
+      net::Lease data = context_.buffers.lease(bytes->size());
+      std::memcpy(data.bytes().data(), bytes->data(), bytes->size());
+      store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
+    } else if (!link_.is_closed()) {
+      session_.handle_fetched(work.device, work.offset, false);
+      this->work();
+    }
+    operation_ended();
+  });
+}
+
+void DestinationLink::store_fetched(const StoreFetched& work) {
+  Payload payload = std::move(payloads_.at(work.payload));
+  payloads_.erase(work.payload);
+  const Result<Packet> packet = decode_packet(payload.body);
+  ConstBytes bytes;
+  if (const auto* read = std::get_if<ReadAtResponse>(&*packet)) bytes = read->payload;
+  if (const auto* read = std::get_if<ReadByHashResponse>(&*packet)) bytes = read->payload;
+  net::Lease data = context_.buffers.lease(bytes.size());
+  std::memcpy(data.bytes().data(), bytes.data(), bytes.size());
+  store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
+}
+
+void DestinationLink::store_if_hash_matches(DeviceId id, std::uint64_t offset, const Sha256& hash, std::uint32_t length, net::Lease data) {
+  const ConstBytes bytes = data.bytes();
+  if (bytes.size() != length || sha256(bytes) != hash) {
+    owner_.note(NoteLevel::warning, "the bytes found for a block announced by hash have another hash; it is asked for again");
+    session_.handle_fetched(id, offset, false);
+    return work();
+  }
+  ++operations_;
+  devices_.at(id).volume->store_remote(offset, bytes, [this, alive = alive_, id, offset, data = std::move(data)](Result<void> result) {
+    if (!*alive) return;
+    if (!link_.is_closed()) {
+      session_.handle_fetched(id, offset, result.has_value());
+      devices_.at(id).volume->face().wake_waiters();
+      work();
+      link_.resume();
+    }
+    operation_ended();
+  });
+}
+
+void DestinationLink::respond_read(const RespondRead& work) {
+  net::Lease buffer = context_.buffers.lease(work.length);
+  const MutableBytes into = buffer.bytes();
+  ++operations_;
+  devices_.at(work.device).volume->read_range(work.offset, into, [this, alive = alive_, work, buffer](Result<void> result) {
+    if (!*alive) return;
+    if (!link_.is_closed()) {
+      if (result) send_packet(work.device, work.tx, ReadAtResponse{work.length, buffer.bytes()});
+      else send_packet(work.device, work.tx, ReadAtResponseErr{});
+    }
+    operation_ended();
+  });
+}
+
+// --- the end of a copy ---
+
+void DestinationLink::reached_completed(const ReachedCompleted& work) {
+  Volume& volume = *devices_.at(work.device).volume;
+  ++operations_;
+  volume.sync([this, alive = alive_, work](Result<void> result) {
+    if (!*alive) return;
+    if (!link_.is_closed()) {
+      Device& d = devices_.at(work.device);
+      d.completed_whole = result && session_.is_whole(work.device);
+      const bool takes = original_ && group_ && d.completed_whole && d.volume->ownership().record().state == CopyState::receiving &&
+                         (options_.take == Take::completed || (options_.take == Take::custom && options_.post_copy && custom_));
+      if (takes) {
+        d.owning = work.tx;
+        d.volume->ownership().adopt();
+        d.volume->pump();
+        check_owning();
+      } else {
+        session_.handle_completed(work.device, work.tx, result.has_value());
+        if (original_ && result) owner_.handle_original_completed(*this, *d.volume, false);
+      }
+      this->work();
+    }
+    operation_ended();
+  });
+}
+
+// An original's event is acknowledged once the record that says OWNED is durable, never before.
+void DestinationLink::check_owning() {
+  for (auto& [id, d] : devices_) {
+    if (!d.owning || !d.volume->ownership().is_owner()) continue;
+    session_.handle_completed(id, *std::exchange(d.owning, std::nullopt), true);
+    owner_.handle_original_completed(*this, *d.volume, true);
+  }
+  if (custom_ && !options_.post_copy && std::all_of(devices_.begin(), devices_.end(), [](const auto& entry) {
+        return entry.second.volume->ownership().is_owner();
+      }))
+    custom_acknowledged();
+  context_.scheduler.post([this, alive = alive_] {
+    if (*alive && !link_.is_closed()) work();
+  });
+}
+
+void DestinationLink::custom_acknowledged() { send_packet(kControlDevice, *std::exchange(custom_, std::nullopt), EventResponse{}); }
+
+void DestinationLink::reached_custom(const ReachedCustom& work) {
+  payloads_.erase(work.payload);
+  if (options_.take != Take::custom) {
+    owner_.note(NoteLevel::info, "the source says that the volumes may be used here now; with --take=completed or never this means nothing");
+    return send_packet(kControlDevice, work.tx, EventResponse{});
+  }
+  const bool whole = std::all_of(devices_.begin(), devices_.end(), [&](const auto& entry) { return session_.is_whole(entry.first); });
+  if (!whole && !options_.post_copy) {
+    owner_.note(NoteLevel::warning, "the source wants to hand over before every block is here; not acknowledged (see --post-copy)");
+    return;
+  }
+  custom_ = work.tx;
+  if (!whole) {  // from here on losing the source loses data, as --post-copy says
+    for (auto& [id, d] : devices_) d.volume->face().set_policy(true, true);
+    send_packet(kControlDevice, work.tx, EventResponse{});
+    return;
+  }
+  for (auto& [id, d] : devices_) {
+    ++operations_;
+    d.volume->sync([this, alive = alive_, volume = d.volume](Result<void> result) {
+      if (!*alive) return;
+      if (result && volume->ownership().record().state == CopyState::receiving) {
+        volume->ownership().adopt();
+        volume->pump();
+      }
+      if (!link_.is_closed()) check_owning();
+      operation_ended();
+    });
+  }
+}
+
+void DestinationLink::check_hashes(const CheckHashes& work) {
+  Volume& volume = *devices_.at(work.device).volume;
+  for (const Hashes::Entry& entry : work.blocks) {
+    const BlockIndex block{entry.block};
+    net::Lease buffer = context_.buffers.lease(volume.geometry().length_of(block));
+    const MutableBytes into = buffer.bytes();
+    ++operations_;
+    volume.read_block(block, into, [this, alive = alive_, entry, buffer, name = volume.name()](Result<void> result) {
+      if (!*alive) return;
+      if (!result || sha256(buffer.bytes()) != entry.hash)
+        owner_.note(NoteLevel::warning, "volume " + name + ": block " + std::to_string(entry.block) + " does not have the hash that the source announced");
+      operation_ended();
+    });
+  }
+}
+
+}  // namespace godwit::volume

@@ -1,0 +1,283 @@
+#include "volume/driver/relay.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace godwit::volume {
+
+// --- A's end ---
+
+RelayClient::RelayClient(DriverContext context, LinkOwner& owner, Volume& volume, std::uint64_t& next_opening, Random random,
+                         std::function<void()> clients_lost)
+    : context_(context), owner_(owner), volume_(volume), next_opening_(next_opening), random_(random), clients_lost_(std::move(clients_lost)) {}
+
+RelayClient::~RelayClient() {
+  *alive_ = false;
+  context_.scheduler.cancel(timer_);
+  volume_.face().set_relay(nullptr);
+}
+
+void RelayClient::update() {
+  const bool wanted = volume_.face().mode() == FaceMode::relay;
+  const std::string address = volume_.ownership().durable_record().peer ? volume_.ownership().durable_record().peer->address : "";
+  // Moving back, the record's peer is whom we dial for the data; the opening that is there stays the right one until we own.
+  if (wanted && !client_ && !address.empty() && !volume_.ownership().record().relaying) address_ = address;
+  if (!wanted) {
+    ++generation_;
+    context_.scheduler.cancel(timer_);
+    dialling_ = false;
+    if (client_) {
+      // What it has not answered yet comes back as "moved" and is executed here, or fails when B ends the connection.
+      volume_.face().set_relay(nullptr);
+      retiring_.push_back(std::move(client_));
+      retiring_.back()->on_lost([this, alive = alive_](Error) {
+        if (*alive) context_.scheduler.post([ended = std::move(retiring_)] {});
+      });
+    }
+    return;
+  }
+  if (!client_ && !dialling_) dial();
+}
+
+void RelayClient::dial() {
+  const Result<net::Address> address = net::Address::parse(address_, 10809);
+  if (!address) return owner_.note(NoteLevel::warning, "volume " + volume_.name() + " can not be relayed: its owner's export has no address that may be dialled");
+  dialling_ = true;
+  const std::uint64_t generation = ++generation_;
+  context_.network.connect(*address, [this, alive = alive_, generation](Result<std::unique_ptr<net::Stream>> stream) {
+    if (!*alive || generation != generation_) return;
+    if (!stream) return retry();
+    open(std::move(*stream));
+  });
+}
+
+void RelayClient::open(std::unique_ptr<net::Stream> stream) {
+  const LocalHost me = owner_.local_host();
+  ControlMessage message;
+  message.type = ControlType::relay_open;
+  message.volume = volume_.id();
+  message.host = me.host;
+  message.boot = me.boot;
+  message.n = ++next_opening_;
+  message.tip = volume_.ownership().durable_record().chain.tip()->tag;
+  exports::NbdClientOptions options;
+  exports::OpeningOption opening;
+  opening.option = kRelayOption;
+  encode_control(message, opening.payload);
+  opening.answered = [this, alive = alive_](std::uint32_t type, ConstBytes payload) -> Result<std::string> {
+    if (!*alive) return fail(ErrorKind::cancelled, "the relay is gone");
+    return read_answer(type, payload);
+  };
+  options.opening = std::move(opening);
+  const std::uint64_t generation = generation_;
+  exports::NbdClient::open(context_.scheduler, std::move(stream), std::move(options),
+                           [this, alive = alive_, generation](Result<std::unique_ptr<exports::NbdClient>> client) {
+                             if (!*alive || generation != generation_) return;
+                             if (!client) {
+                               owner_.note(NoteLevel::debug, "volume " + volume_.name() + ": relay: " + client.error().message());
+                               return retry();
+                             }
+                             dialling_ = false;
+                             back_off_ = Duration::milliseconds(100);
+                             client_ = std::move(*client);
+                             client_->on_lost([this, alive](Error error) {
+                               if (*alive) lost(error);
+                             });
+                             volume_.face().set_relay(client_.get());
+                           });
+}
+
+Result<std::string> RelayClient::read_answer(std::uint32_t type, ConstBytes payload) {
+  const Result<DecodedControl> decoded = decode_control(payload);
+  if (!decoded) return fail(Error(decoded.error()).within("the answer to RELAY-OPEN"));
+  if (!decoded->message) return fail(ErrorKind::unsupported, "the export does not know how to relay");
+  const ControlMessage& m = *decoded->message;
+  if (type == kRelayReplyOk && m.type == ControlType::relay_ok && m.volume == volume_.id()) {
+    // Another process than before: writes it acknowledged and had not flushed may be gone, and our clients must learn of it.
+    if (owner_boot_ && *owner_boot_ != *m.boot) clients_lost_();
+    owner_boot_ = m.boot;
+    return *m.name;
+  }
+  if (m.type == ControlType::relay_no) return fail(ErrorKind::refused, "the owner refuses to be relayed to: " + name_of(*m.code));
+  return fail(ErrorKind::unsupported, "the export does not know how to relay");
+}
+
+void RelayClient::retry() {
+  dialling_ = true;  // the timer dials
+  const Duration wait = back_off_ + Duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(back_off_.nanoseconds / 2 + 1)))};
+  back_off_ = std::min(Duration::seconds(5), back_off_ * 2);
+  timer_ = context_.scheduler.schedule(context_.scheduler.now() + wait, [this, alive = alive_] {
+    if (!*alive) return;
+    dialling_ = false;
+    update();
+  });
+}
+
+void RelayClient::lost(const Error& error) {
+  if (!client_) return;
+  const bool moving_back = volume_.ownership().record().relaying && client_->unanswered() == 0;
+  if (moving_back) {
+    // The owner has given the volume on and ended the relay in good order: nothing is lost, requests wait for what comes.
+    volume_.face().set_relay(nullptr);
+    context_.scheduler.post([client = std::move(client_)] {});
+    return retry();
+  }
+  owner_.note(NoteLevel::warning, "volume " + volume_.name() + ": the relay to its owner was cut (" + error.message() + "); its clients here are disconnected");
+  volume_.face().set_relay(nullptr);
+  context_.scheduler.post([client = std::move(client_)] {});
+  owner_boot_.reset();
+  clients_lost_();
+  if (volume_.face().mode() == FaceMode::relay && !dialling_) retry();
+}
+
+// --- B's end ---
+
+template <class T>
+void RelayFace::pass(Done<T> done, std::move_only_function<void(Done<T>)> execute) {
+  switch (volume_.face().mode()) {
+    case FaceMode::serve: return execute(std::move(done));
+    case FaceMode::hold:
+      if (volume_.ownership().record().state == CopyState::owned) {  // locked: the lock's end decides
+        held_.push_back([this, done = std::move(done), execute = std::move(execute)]() mutable {
+          pass<T>(std::move(done), std::move(execute));
+        });
+        return;
+      }
+      [[fallthrough]];
+    default: return done(fail(ErrorKind::moved, "the volume has gone on"));
+  }
+}
+
+void RelayFace::update() {
+  std::deque<net::Task> held = std::exchange(held_, {});
+  for (net::Task& task : held) task();
+}
+
+void RelayFace::read(std::uint64_t offset, MutableBytes into, Done<void> done) {
+  pass<void>(std::move(done), [this, offset, into](Done<void> d) { volume_.face().read(offset, into, std::move(d)); });
+}
+void RelayFace::write(std::uint64_t offset, ConstBytes from, store::Durability durability, Done<void> done) {
+  pass<void>(std::move(done), [=, this](Done<void> d) { volume_.face().write(offset, from, durability, std::move(d)); });
+}
+void RelayFace::flush(Done<void> done) {
+  pass<void>(std::move(done), [this](Done<void> d) { volume_.face().flush(std::move(d)); });
+}
+void RelayFace::zero(std::uint64_t offset, std::uint64_t length, store::ZeroMode mode, store::Durability durability, Done<void> done) {
+  pass<void>(std::move(done), [=, this](Done<void> d) { volume_.face().zero(offset, length, mode, durability, std::move(d)); });
+}
+void RelayFace::discard(std::uint64_t offset, std::uint64_t length, Done<void> done) {
+  pass<void>(std::move(done), [=, this](Done<void> d) { volume_.face().discard(offset, length, std::move(d)); });
+}
+void RelayFace::extents(std::uint64_t offset, std::uint64_t length, Done<std::vector<store::Extent>> done) {
+  pass<std::vector<store::Extent>>(std::move(done), [=, this](Done<std::vector<store::Extent>> d) {
+    volume_.face().extents(offset, length, std::move(d));
+  });
+}
+
+void RelayGate::refuse(Volume* volume, RefuseCode code, Answer answer) {
+  ControlMessage message;
+  message.type = ControlType::relay_no;
+  const LocalHost me = owner_.local_host();
+  message.code = code;
+  message.host = me.host;
+  message.boot = me.boot;
+  if (volume) {
+    message.volume = volume->id();
+    const Record& record = volume->ownership().durable_record();
+    if (const ChainEntry* tip = record.chain.tip()) message.tip = tip->tag;
+    if (record.state == CopyState::relinquished) message.peer = record.peer;
+  }
+  Bytes payload;
+  encode_control(message, payload);
+  answer({kRelayReplyNo, std::move(payload)});
+}
+
+void RelayGate::handle_option(exports::ConnectionId connection, std::uint32_t, ConstBytes payload, Answer answer) {
+  const Result<DecodedControl> decoded = decode_control(payload);
+  if (!decoded || !decoded->message || decoded->message->type != ControlType::relay_open)
+    return refuse(nullptr, RefuseCode::policy, std::move(answer));
+  const ControlMessage& m = *decoded->message;
+  Volume* volume = find_(m.volume);
+  if (!volume) return refuse(nullptr, RefuseCode::gone, std::move(answer));
+  decide(*volume, Opening{*m.host, *m.boot, *m.n, *m.tip, connection, false}, std::move(answer));
+}
+
+void RelayGate::decide(Volume& volume, Opening opening, Answer answer) {
+  Desk& desk = desks_[volume.id()];
+  const Ownership& ownership = volume.ownership();
+  const Record& record = ownership.record();
+  if (ownership.is_owner() && record.chain.tip()->tag == opening.tip) {
+    const auto highest = desk.highest.find(opening.relayer);
+    if (highest != desk.highest.end() && std::pair(opening.boot, opening.n) <= highest->second)
+      return refuse(&volume, RefuseCode::not_higher, std::move(answer));
+    desk.highest[opening.relayer] = {opening.boot, opening.n};
+    return fence_and_accept(volume, std::move(opening), std::move(answer));
+  }
+  const bool about_to_own = (record.state == CopyState::ready && record.h == opening.tip) ||
+                            (record.state == CopyState::owned && record.chain.tip()->tag == opening.tip);
+  if (about_to_own) {
+    desk.waiting.push_back({std::move(opening), std::move(answer)});
+    return;
+  }
+  refuse(&volume, RefuseCode::not_owner, std::move(answer));
+}
+
+// Requests that a lower opening of this relayer left in a cut connection must not run after their repetition was acknowledged.
+void RelayGate::fence_and_accept(Volume& volume, Opening opening, Answer answer) {
+  Desk& desk = desks_[volume.id()];
+  std::vector<exports::ConnectionId> older;
+  for (const Opening& o : desk.openings)
+    if (o.relayer == opening.relayer) older.push_back(o.connection);
+  auto accept = std::make_shared<net::Task>([this, id = volume.id(), opening, answer = std::move(answer)]() mutable {
+    Volume* v = find_(id);
+    if (!v || !v->ownership().is_owner() || v->ownership().record().chain.tip()->tag != opening.tip)
+      return refuse(v, RefuseCode::not_owner, std::move(answer));
+    Desk& d = desks_[id];
+    if (!d.face) d.face = std::make_unique<RelayFace>(*v);
+    opening.open = true;
+    d.openings.push_back(opening);
+    server_->set_relay(opening.connection, d.face.get());
+    const LocalHost me = owner_.local_host();
+    ControlMessage message;
+    message.type = ControlType::relay_ok;
+    message.volume = id;
+    message.host = me.host;
+    message.boot = me.boot;
+    message.name = v->name();
+    Bytes payload;
+    encode_control(message, payload);
+    answer({kRelayReplyOk, std::move(payload)});
+  });
+  if (older.empty()) return (*accept)();
+  auto left = std::make_shared<std::size_t>(older.size());
+  for (exports::ConnectionId connection : older)
+    server_->drain(connection, [left, accept] {
+      if (--*left == 0) (*accept)();
+    });
+}
+
+void RelayGate::handle_closed(exports::ConnectionId connection) {
+  for (auto& [id, desk] : desks_) {
+    std::erase_if(desk.openings, [&](const Opening& o) { return o.connection == connection; });
+    std::erase_if(desk.waiting, [&](const Waiting& w) { return w.opening.connection == connection; });
+  }
+}
+
+void RelayGate::update(Volume& volume) {
+  const auto it = desks_.find(volume.id());
+  if (it == desks_.end()) return;
+  Desk& desk = it->second;
+  if (desk.face) desk.face->update();
+  for (Waiting& waiting : std::exchange(desk.waiting, {})) decide(volume, std::move(waiting.opening), std::move(waiting.answer));
+  const bool owned = volume.ownership().record().state == CopyState::owned;
+  if (owned) return;
+  // Openings die with the ownership they were for; what they asked has been answered by now.
+  std::vector<exports::ConnectionId> dying;
+  for (const Opening& o : desk.openings)
+    if (o.open) dying.push_back(o.connection);
+  for (exports::ConnectionId connection : dying) server_->drain(connection, [] {});
+}
+
+void RelayGate::forget(Volume& volume) { desks_.erase(volume.id()); }
+
+}  // namespace godwit::volume

@@ -1,0 +1,57 @@
+// Volumes on disk: makes them, finds them again by their records, and makes the `.partial` a copy is received into. A record without
+// its data, or a `.partial` without a record, is refused by name, never guessed. Source: ownership.md 2, 16.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "store/directory.h"
+#include "volume/driver/volume.h"
+
+namespace godwit::volume {
+
+// What a Volume is built from.
+struct ShelfItem {
+  std::string name;
+  Record record;
+  bool fresh = false;     // the record is not on disk yet: the volume writes it first
+  bool pristine = false;  // the data file was made just now
+  std::unique_ptr<store::BlockDevice> store;
+  RecordPlace place;
+};
+
+class VolumeShelf {
+ public:
+  // The folder of the volumes; outlives the shelf.
+  explicit VolumeShelf(store::Directory& directory) : directory_(directory) {}
+
+  // A new volume of zeros, owned by `me`.
+  void create(const LocalHost& me, const std::string& name, Geometry geometry, Random random, net::Done<ShelfItem> done);
+  // A data file without a record becomes a volume: uuid, OWNED, entry `created`.
+  void adopt_file(const LocalHost& me, const std::string& name, std::uint32_t block_size, Random random, net::Done<ShelfItem> done);
+  // A volume whose record is there.
+  void open(const LocalHost& me, const std::string& name, net::Done<ShelfItem> done);
+  // An empty copy to be received, under `NAME.partial`.
+  void receive(const LocalHost& me, const std::string& name, const VolumeId& volume, Geometry geometry, Peer from, Random random,
+               net::Done<ShelfItem> done);
+  // The names of all records.
+  void list(net::Done<std::vector<std::string>> done);
+  // A copy that never began: its data file and record go without a trace.
+  void discard(const std::string& name, const std::string& data_name, net::Done<void> done);
+  void remove_data(const std::string& data_name, net::Done<void> done) { directory_.remove(data_name, std::move(done)); }
+
+  store::Directory& directory() { return directory_; }
+
+ private:
+  RecordPlace place_of(const std::string& name, bool exists) { return {&directory_, name + ".own", true, exists}; }
+  void open_data(ShelfItem item, net::Done<ShelfItem> done);
+
+  store::Directory& directory_;
+};
+
+// A name that may become a file name here: [A-Za-z0-9._-]{1,64}, no leading dot, none of our own endings.
+Result<void> check_volume_name(std::string_view name);
+
+}  // namespace godwit::volume
