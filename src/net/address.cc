@@ -49,6 +49,8 @@ Result<std::string> take_plain(std::string_view text, std::string_view& rest) {
   std::string host(rest.substr(0, colon));
   rest.remove_prefix(host.size());
   if (host.empty()) return fail_address(text, "the host is missing");
+  // With a port behind it, it would read as a path.
+  if (host == "unix") return fail_address(text, "expected a path after \"unix:\"");
   for (char c : host)
     if (static_cast<unsigned char>(c) <= ' ' || c == '/' || c == 127) return fail_address(text, "no host name");
   return host;

@@ -40,6 +40,7 @@ TEST(Address, OtherTextIsRefused) {
     ASSERT_FALSE(address) << address->text();
     EXPECT_EQ(address.error().kind(), ErrorKind::invalid);
   }
+  EXPECT_FALSE(Address::parse("unix", 80)) << "as a host its own text would be a path";
   EXPECT_FALSE(Address::parse(std::string_view("unix:/a\0b", 9), 0));
 }
 

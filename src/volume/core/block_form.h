@@ -20,8 +20,8 @@ Result<std::uint64_t> decoded_length(const WriteData& write, std::uint64_t bound
 // Decodes into `into`, whose size must be exactly the decoded length (as decoded_length() said).
 Result<void> decode_form(const WriteData& write, MutableBytes into);
 
-// Decodes into the beginning of `into`, in one pass; how many bytes that were. An error when it is malformed or more than fits: then
-// `into` may hold part of it.
+// Decodes into the beginning of `into`, in one pass; how many bytes that were. An error when it is malformed or more than fits:
+// then `into` may hold part of it.
 Result<std::uint64_t> decode_form_within(const WriteData& write, MutableBytes into);
 
 // For form zeroes: whether no range follows, i.e. all decoded bytes are zero. No memory is needed for such a write.

@@ -114,7 +114,7 @@ struct ControlMessage {
 
 inline constexpr std::size_t kControlPayloadMax = 256 * 1024;
 inline constexpr std::uint32_t kHashAskBlocksMax = 4096;
-inline constexpr std::size_t kControlNameSizeMax = 255;   // names and addresses
+inline constexpr std::size_t kControlNameSizeMax = 255;  // names and addresses
 inline constexpr std::size_t kControlTextSizeMax = 1024;
 
 // The payload: u8 message, 16 B uuid, fields.

@@ -1,6 +1,6 @@
-// The packets of the Silo protocol as values, and their bytes. Source: silo.md 2–5; what we refuse: silo.md 9; limits: silo.md 12.
-// Decoded payloads borrow the body they were decoded from. Counts are checked against the bytes that are there before memory is
-// asked for. Nothing here knows a session: whether a block index or an offset fits a device is the session's to say.
+// The packets of the Silo protocol as values, and their bytes. Source: silo.md 2–5; what we refuse: silo.md 9; limits:
+// silo.md 12. Decoded payloads borrow the body they were decoded from. Counts are checked against the bytes that are there before
+// memory is asked for. Nothing here knows a session: whether a block index or an offset fits a device is the session's to say.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +57,9 @@ enum class PacketType : std::uint8_t {
   read_by_hash_response_err = 0x89,
 };
 
-inline bool is_response(PacketType type) { return (static_cast<std::uint8_t>(type) & 0x80) != 0; }
+inline bool is_response(PacketType type) {
+  return (static_cast<std::uint8_t>(type) & 0x80) != 0;
+}
 std::string name_of(PacketType type);  // "WriteAt"; "packet 0x7f" for what we do not know
 
 enum class WriteForm : std::uint8_t { raw = 0, by_hash = 1, rle = 2, already_have = 3, gzip = 4, zeroes = 5 };
@@ -79,8 +81,8 @@ struct DontNeedAt {
   friend bool operator==(const DontNeedAt&, const DontNeedAt&) = default;
 };
 
-// WriteAt, forms raw, rle, gzip and zeroes: bytes at an offset. `payload` is as on the wire after the offset (for zeroes after the
-// decoded length): see block_form.h for what it decodes to.
+// WriteAt, forms raw, rle, gzip and zeroes: bytes at an offset. `payload` is as on the wire after the offset (for zeroes after
+// the decoded length): see block_form.h for what it decodes to.
 struct WriteData {
   WriteForm form = WriteForm::raw;
   std::int64_t offset = 0;
@@ -121,8 +123,8 @@ struct DeviceGroupInfo {
   friend bool operator==(const DeviceGroupInfo&, const DeviceGroupInfo&) = default;
 };
 enum class EventType : std::uint8_t { pre_lock = 0, post_lock = 1, pre_unlock = 2, post_unlock = 3, completed = 4, custom = 5 };
-inline constexpr std::uint8_t kCustomResume = 0x00;   // on device 0: "transfer authority, resume the VM"
-inline constexpr std::uint8_t kCustomGodwit = 0x47;   // control frames between two godwits (ownership.md 15)
+inline constexpr std::uint8_t kCustomResume = 0x00;  // on device 0: "transfer authority, resume the VM"
+inline constexpr std::uint8_t kCustomGodwit = 0x47;  // control frames between two godwits (ownership.md 15)
 struct Event {
   EventType type{};              // may hold a value that has no name
   std::uint8_t custom_type = 0;  // type custom only
@@ -202,14 +204,14 @@ using Packet = std::variant<ReadAt, WriteData, WriteByHash, AlreadyHave, Unknown
                             ReadByHash, ReadAtResponse, ReadAtResponseErr, WriteAtResponse, WriteAtResponseErr, EventResponse,
                             HashesResponse, DirtyListResponse, ReadByHashResponse, ReadByHashResponseErr, UnknownPacket>;
 
-// Decodes one body (its first byte is the type). Errors: truncated, invalid (a rule of silo.md 9 is broken), limit. Which packet it
-// would have been is body[0]; silo.md 9's table says what each failure does to the session (see malformed_action).
+// Decodes one body (its first byte is the type). Errors: truncated, invalid (a rule of silo.md 9 is broken), limit. Which packet
+// it would have been is body[0]; silo.md 9's table says what each failure does to the session (see malformed_action).
 Result<Packet> decode_packet(ConstBytes body);
 
 // Encodes header and body up to the payload into `out` (appended); the payload (raw data, or already encoded form) is sent
 // behind it by the caller, who keeps it alive: its size is already counted in the header's length.
-void encode_frame(DeviceId device, TxId tx, const Packet& packet, Bytes& out);        // payload included
-void encode_frame_head(DeviceId device, TxId tx, const Packet& packet, Bytes& out);   // payload left out, but counted
+void encode_frame(DeviceId device, TxId tx, const Packet& packet, Bytes& out);       // payload included
+void encode_frame_head(DeviceId device, TxId tx, const Packet& packet, Bytes& out);  // payload left out, but counted
 // The bytes that encode_frame_head leaves out; empty for packets without a payload. Borrowed from where the packet borrows them.
 ConstBytes payload_of(const Packet& packet);
 

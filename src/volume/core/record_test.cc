@@ -206,21 +206,27 @@ TEST(RecordFile, ASlotInTheOtherOnesPlaceDoesNotCount) {
 }
 
 TEST(RecordFile, ANewerVersionIsRefusedByNameAlsoBesideAnOlderSlot) {
-  Record record = disk();
-  Bytes file(kRecordFileSize);
-  write_slot(file, record);
-  record.gen = 2;
-  Bytes newer = encode_slot(record);
-  newer[8] = std::byte{9};
-  fix_checksum(newer);
-  std::copy(newer.begin(), newer.end(), file.begin());
-  const Result<Record> read = decode_record_file(file);
-  ASSERT_FALSE(read);
-  EXPECT_EQ(read.error().kind(), ErrorKind::unsupported);
-  EXPECT_NE(read.error().message().find("version 9"), std::string::npos) << read.error().message();
+  for (const std::uint64_t gen : {std::uint64_t{2}, std::uint64_t{3}}) {
+    Record record = disk();
+    Bytes file(kRecordFileSize);
+    record.gen = gen - 1;
+    write_slot(file, record);
+    record.gen = gen;
+    Bytes newer = encode_slot(record);
+    newer[8] = std::byte{9};
+    fix_checksum(newer);
+    const auto place = static_cast<std::ptrdiff_t>(slot_offset(gen));
+    std::copy(newer.begin(), newer.end(), file.begin() + place);
+    const Result<Record> read = decode_record_file(file);
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().kind(), ErrorKind::unsupported);
+    EXPECT_NE(read.error().message().find("version 9"), std::string::npos) << read.error().message();
 
-  file[200] ^= std::byte{1};  // torn while it was written: the older slot is then what was durable
-  EXPECT_TRUE(decode_record_file(file));
+    file[static_cast<std::size_t>(place) + 200] ^= std::byte{1};  // torn while it was written: the older slot is what was durable
+    const Result<Record> older = decode_record_file(file);
+    ASSERT_TRUE(older);
+    EXPECT_EQ(older->gen, gen - 1);
+  }
 }
 
 // Slots whose checksum is right and whose content is not.

@@ -8,8 +8,9 @@ namespace godwit::volume {
 std::string schema_for(const std::string& name, const Geometry& geometry) {
   std::string text = "device \"" + name + "\" {\n";
   text += "  size      = \"" + std::to_string(geometry.size_bytes) + "\"\n";
-  text += "  system    = \"memory\"\n";
-  text += "  blocksize = \"" + std::to_string(geometry.block_size_bytes) + "\"\n}\n";
+  text += "  system    = \"file\"\n";
+  text += "  blocksize = \"" + std::to_string(geometry.block_size_bytes) + "\"\n";
+  text += "  location  = \"./" + name + "\"\n}\n";  // where an original puts it, below its working directory
   return text;
 }
 
