@@ -364,7 +364,7 @@ void NbdClientLink::handle_sent(Result<void> sent) {
 
 // --- The end ---
 
-void NbdClientLink::lose(Error error) {
+void NbdClientLink::lose(const Error& error) {
   if (lost_) return;
   lost_ = Error(ErrorKind::connection_lost, error.message());
   stream_->close();

@@ -72,7 +72,7 @@ class NbdClientLink final : public std::enable_shared_from_this<NbdClientLink> {
   void send_soon();
   void send();
   void handle_sent(Result<void> sent);
-  void lose(Error error);
+  void lose(const Error& error);
   void end_soon();
   void end_all();
 
