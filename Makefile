@@ -34,8 +34,8 @@ build: ## the release program, build/release/bin/godwit
 
 demo: ## a 1 GiB volume moves to another host while it is written, and proves it
 	@scripts/packages.sh build demo
-	@[ -x scripts/demo.sh ] || { echo "make demo: scripts/demo.sh is missing" >&2; exit 1; }
-	@$(MAKE) --no-print-directory build
+	@$(stage) configure cmake --preset release $(release_tests) --log-level=WARNING
+	@$(stage) build cmake --build --preset release --target godwit demo_client -j $(JOBS)
 	@scripts/demo.sh
 
 test: ## everything that shows that it works, on the release objects
