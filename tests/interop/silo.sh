@@ -40,25 +40,26 @@ start() {  # DIR LOG COMMAND...
   jobs_running+=("$job")
 }
 
-# --- godwit's side; DIR is its data directory
+# --- godwit's side; DIR is its data directory, and its volumes lie in DIR/volumes
 
-make_volume() {  # DIR FILE NAME SIZE BLOCK: a volume with the content of FILE
-  "$godwit" volume create "$3" --data "$1" --size "$4" --block-size "$5" --from-file "$2"
+serve_ours() {  # DIR PORT OPTIONS DEVICE...: a host that offers DIR/volumes/NAME of each device; $job is its process
+  local dir=$1 port=$2 options=$3 first=$4 device
+  shift 4
+  # shellcheck disable=SC2086 # the options are words
+  start "$dir" "$dir/log" "$godwit" volume serve "$dir/volumes/$(field "$first" 1)" --data "$dir" --listen "127.0.0.1:$port" \
+    --nbd "unix:$dir/nbd" --block-size "$(field "$first" 3)" --log-level info $options
+  wait_until 20 grep -q '^ready:' "$dir/log" || return 1
+  for device; do  # its own block size each: one command each, to the process that runs
+    "$godwit" volume serve "$dir/volumes/$(field "$device" 1)" --data "$dir" --block-size "$(field "$device" 3)" \
+      >>"$dir/log" 2>&1 || return 1
+  done
 }
-serve_ours() {  # DIR PORT HAND_OVER NAME...: ends when they have moved
-  local dir=$1 port=$2 hand_over=$3
+pull_ours() {  # DIR PORT OPTIONS NAME...: stays; $job is its process
+  local dir=$1 port=$2 options=$3
   shift 3
-  start "$dir" "$dir/log" "$godwit" volume serve --data "$dir" --listen "127.0.0.1:$port" --nbd "unix:$dir/nbd" \
-    --hand-over "$hand_over" --once "$@"
-}
-pull_ours() {  # DIR PORT NAME...: stays
-  local dir=$1 port=$2
-  shift 2
-  start "$dir" "$dir/log" "$godwit" volume pull --data "$dir" --from "127.0.0.1:$port" --nbd "unix:$dir/nbd" \
-    --take completed "$@"
-}
-file_of() {  # DIR NAME: the bytes of a volume that is owned, or was given away; fails while it is .partial
-  find "$1" -type f \( -name "$2" -o -name "$2.moved" \) | grep .
+  # shellcheck disable=SC2086 # the options are words
+  start "$dir" "$dir/log" "$godwit" volume pull "127.0.0.1:$port" "$@" --data "$dir" --listen none --nbd "unix:$dir/nbd" \
+    --log-level info $options
 }
 
 # --- what both directions need
