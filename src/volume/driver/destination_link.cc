@@ -184,6 +184,10 @@ void DestinationLink::handle_control_frame(ConstBytes payload) {
     for (auto& [id, d] : devices_)
       if (d.volume && d.volume->id() == message.volume) d.volume->ownership().set_whole(session_.is_whole(id));
   owner_.handle_control(*this, message);
+  if (link_.is_closed()) return;
+  // What was decided counts for the very next frame, also while the record that says so is still being written.
+  for (auto& [id, d] : devices_)
+    if (d.volume) update_admission(id, d);
   work();
 }
 
