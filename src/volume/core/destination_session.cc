@@ -29,7 +29,8 @@ void DestinationSession::respond(const FrameHeader& h, PacketType type, std::uin
 
 void DestinationSession::refuse_write(const FrameHeader& h, std::string why) {
   ++counters_.refused_writes;
-  work_.push_back(Note{"device " + std::to_string(h.device.value) + ", write " + std::to_string(h.tx.value) + " refused: " + std::move(why)});
+  work_.push_back(
+      Note{"device " + std::to_string(h.device.value) + ", write " + std::to_string(h.tx.value) + " refused: " + std::move(why)});
   respond(h, PacketType::write_at_response_err);
 }
 
@@ -57,10 +58,11 @@ std::optional<std::string> DestinationSession::objection_to(const DeviceGroupInf
 
 void DestinationSession::announce(const FrameHeader& header, const DeviceGroupInfo& info, bool group) {
   if (group && announced_group_) {
-    const bool same = info.devices.size() == devices_.size() && std::all_of(info.devices.begin(), info.devices.end(), [&](const auto& e) {
-                        const auto it = devices_.find(e.device);
-                        return it != devices_.end() && it->second.info == e.info;
-                      });
+    const bool same =
+        info.devices.size() == devices_.size() && std::all_of(info.devices.begin(), info.devices.end(), [&](const auto& e) {
+          const auto it = devices_.find(e.device);
+          return it != devices_.end() && it->second.info == e.info;
+        });
     if (!same) close("a second DeviceGroupInfo that differs from the first");
     return;
   }
@@ -161,9 +163,9 @@ void DestinationSession::dispatch(const Held& frame) {
     ++counters_.unknown_packets;  // an original drops it too, without an answer
     return work_.push_back(ReleasePayload{frame.payload});
   }
-  if (outstanding_.find(h.device, h.tx) && (std::holds_alternative<ReadAtResponse>(packet) || std::holds_alternative<ReadAtResponseErr>(packet) ||
-                                            std::holds_alternative<ReadByHashResponse>(packet) ||
-                                            std::holds_alternative<ReadByHashResponseErr>(packet)))
+  if (outstanding_.find(h.device, h.tx) &&
+      (std::holds_alternative<ReadAtResponse>(packet) || std::holds_alternative<ReadAtResponseErr>(packet) ||
+       std::holds_alternative<ReadByHashResponse>(packet) || std::holds_alternative<ReadByHashResponseErr>(packet)))
     return answer_fetch(h, packet, frame.payload);
 
   Device* d = find(h.device);
@@ -180,26 +182,37 @@ void DestinationSession::dispatch(const Held& frame) {
   }
   if (const auto* write = std::get_if<WriteData>(&packet)) return handle(*d, h, *write, frame.payload);
   if (const auto* mapped = std::get_if<WriteAtWithMap>(&packet)) return handle(*d, h, *mapped, frame.payload);
-  if (const auto* by_hash = std::get_if<WriteByHash>(&packet)) handle(*d, h, *by_hash);
-  else if (const auto* have = std::get_if<AlreadyHave>(&packet)) handle(*d, h, *have);
-  else if (const auto* dirty = std::get_if<DirtyList>(&packet)) handle(*d, h, *dirty);
-  else if (event) handle(*d, h, *event);
-  else if (const auto* hashes = std::get_if<Hashes>(&packet)) handle(*d, h, *hashes);
-  else if (const auto* read = std::get_if<ReadAt>(&packet)) handle(*d, h, *read);
-  else if (std::holds_alternative<UnknownWriteForm>(packet)) refuse_write(h, "unknown form");
-  else if (const auto* sources = std::get_if<AlternateSources>(&packet)) d->alternates = sources->sources;
+  if (const auto* by_hash = std::get_if<WriteByHash>(&packet))
+    handle(*d, h, *by_hash);
+  else if (const auto* have = std::get_if<AlreadyHave>(&packet))
+    handle(*d, h, *have);
+  else if (const auto* dirty = std::get_if<DirtyList>(&packet))
+    handle(*d, h, *dirty);
+  else if (event)
+    handle(*d, h, *event);
+  else if (const auto* hashes = std::get_if<Hashes>(&packet))
+    handle(*d, h, *hashes);
+  else if (const auto* read = std::get_if<ReadAt>(&packet))
+    handle(*d, h, *read);
+  else if (std::holds_alternative<UnknownWriteForm>(packet))
+    refuse_write(h, "unknown form");
+  else if (const auto* sources = std::get_if<AlternateSources>(&packet))
+    d->alternates = sources->sources;
   else if (const auto* remove = std::get_if<RemoveFromMap>(&packet)) {
     for (std::uint64_t id : remove->ids) d->map.erase(id);
   } else if (std::holds_alternative<RemoveDev>(packet)) {
     d->removed = true;
     work_.push_back(DeviceRemoved{h.device});
-  } else if (std::holds_alternative<UnknownPacket>(packet)) ++counters_.unknown_packets;
-  else ++counters_.dropped_answers;
+  } else if (std::holds_alternative<UnknownPacket>(packet))
+    ++counters_.unknown_packets;
+  else
+    ++counters_.dropped_answers;
   work_.push_back(ReleasePayload{frame.payload});
 }
 
 void DestinationSession::handle_malformed(const FrameHeader& header, ConstBytes body, const Error& error) {
-  const std::string where = "device " + std::to_string(header.device.value) + ", transaction " + std::to_string(header.tx.value) + ": ";
+  const std::string where =
+      "device " + std::to_string(header.device.value) + ", transaction " + std::to_string(header.tx.value) + ": ";
   switch (malformed_action(body)) {
     case MalformedAction::close: return close(where + error.message());
     case MalformedAction::answer_write_error: return refuse_write(header, error.message());
@@ -257,7 +270,8 @@ void DestinationSession::handle(Device& d, const FrameHeader& h, const WriteAtWi
     return drop();
   }
   for (const auto& entry : p.map) d.map[entry.id] = entry.location;
-  begin_store(d, h, StoreData{h.device, h.tx, static_cast<std::uint64_t>(p.offset), p.payload.size(), WriteForm::raw, payload, false});
+  begin_store(d, h,
+              StoreData{h.device, h.tx, static_cast<std::uint64_t>(p.offset), p.payload.size(), WriteForm::raw, payload, false});
 }
 
 void DestinationSession::handle_stored(DeviceId id, TxId tx, bool ok) {
@@ -306,7 +320,8 @@ void DestinationSession::handle(Device& d, const FrameHeader& h, const AlreadyHa
   const bool none = p.blocks.empty();
   if (!none && p.block_size != d.info.block_size) return close("you-already-have with another block size than announced");
   for (std::uint32_t block : p.blocks)
-    if (block >= d.geometry.block_count()) return close("you-already-have of block " + std::to_string(block) + ", beyond the device's end");
+    if (block >= d.geometry.block_count())
+      return close("you-already-have of block " + std::to_string(block) + ", beyond the device's end");
   // Before ACCEPT it has no effect between two godwits, and an original never gets there.
   if (d.admission == Admission::store)
     for (std::uint32_t block : p.blocks) d.cache->note_already_have(BlockIndex{block});
@@ -314,19 +329,23 @@ void DestinationSession::handle(Device& d, const FrameHeader& h, const AlreadyHa
 }
 
 void DestinationSession::handle(Device& d, const FrameHeader& h, const DirtyList& p) {
-  if (d.admission == Admission::owned) return close("a DirtyList for a volume that this host owns by now: the original goes on sending (see --take=never)");
+  if (d.admission == Admission::owned)
+    return close("a DirtyList for a volume that this host owns by now: the original goes on sending (see --take=never)");
   if (!admits_data(d, h, "a DirtyList")) return;
   if (!p.blocks.empty() && p.block_size != d.info.block_size) return close("a DirtyList with another block size than announced");
   for (std::uint32_t block : p.blocks)
-    if (block >= d.geometry.block_count()) return close("a DirtyList of block " + std::to_string(block) + ", beyond the device's end");
+    if (block >= d.geometry.block_count())
+      return close("a DirtyList of block " + std::to_string(block) + ", beyond the device's end");
   for (std::uint32_t block : p.blocks) {
     d.cache->note_dirty(BlockIndex{block});
     const std::uint64_t begin = d.geometry.offset_of(BlockIndex{block});
     const std::uint64_t end = begin + d.geometry.length_of(BlockIndex{block});
     for (auto& [tx, store] : d.stores) store.stale = store.stale || (store.offset < end && begin < store.offset + store.length);
     if (const auto fetch = d.fetches.find(begin); fetch != d.fetches.end()) {
-      if (fetch->second.under_way) fetch->second.stale = true;
-      else d.fetches.erase(fetch);
+      if (fetch->second.under_way)
+        fetch->second.stale = true;
+      else
+        d.fetches.erase(fetch);
     }
   }
   respond(h, PacketType::dirty_list_response);
@@ -337,7 +356,8 @@ void DestinationSession::handle(Device& d, const FrameHeader& h, const DirtyList
 void DestinationSession::handle(Device& d, const FrameHeader& h, const WriteByHash& p) {
   if (!admits_data(d, h, "a block by hash")) return;
   const std::uint64_t size = d.geometry.size_bytes;
-  if (p.offset < 0 || p.length <= 0 || p.length > d.info.block_size || static_cast<std::uint64_t>(p.offset) % d.info.block_size != 0 ||
+  if (p.offset < 0 || p.length <= 0 || p.length > d.info.block_size ||
+      static_cast<std::uint64_t>(p.offset) % d.info.block_size != 0 ||
       !within(static_cast<std::uint64_t>(p.offset), static_cast<std::uint64_t>(p.length), size))
     return refuse_write(h, "a block by hash that is not one block of the device");
   Fetch& fetch = d.fetches[static_cast<std::uint64_t>(p.offset)];
@@ -433,7 +453,8 @@ void DestinationSession::handle_completed(DeviceId id, TxId tx, bool ok) {
 
 void DestinationSession::handle(Device& d, const FrameHeader& h, const Hashes& p) {
   for (const Hashes::Entry& entry : p.blocks)
-    if (entry.block >= d.geometry.block_count()) return close("a hash of block " + std::to_string(entry.block) + ", beyond the device's end");
+    if (entry.block >= d.geometry.block_count())
+      return close("a hash of block " + std::to_string(entry.block) + ", beyond the device's end");
   d.hashes = p.blocks;
   respond(h, PacketType::hashes_response);
 }

@@ -1,9 +1,9 @@
 // The destination's half of one connection: what each packet from the source does, and what goes back. Source: silo.md 7 and 9,
-// ownership.md 10.2 and 15; the table of device states is in src/volume/README.md. It touches no bytes: payloads lie in buffers of
-// the driver that it names by tokens, and which blocks are here is the volume's WaitingCache.
+// ownership.md 10.2 and 15; the table of device states is in src/volume/README.md. It touches no bytes: payloads lie in buffers
+// of the driver that it names by tokens, and which blocks are here is the volume's WaitingCache.
 //
-// A device is announced → opening → (admission) … → removed. Whether its data may be stored is the admission, which the driver sets
-// from the volume's Ownership; towards an original it is `store` from the beginning until we own the copy.
+// A device is announced → opening → (admission) … → removed. Whether its data may be stored is the admission, which the driver
+// sets from the volume's Ownership; towards an original it is `store` from the beginning until we own the copy.
 #pragma once
 
 #include <cstdint>
@@ -28,17 +28,17 @@ struct DestinationConfig {
   std::uint32_t devices_max = 4096;
   std::uint32_t name_bytes_max = 255;
   std::uint32_t schema_bytes_max = 1u << 20;
-  std::uint32_t block_bytes_min = 1;           // of a peer's announcement; local policy may be stricter
+  std::uint32_t block_bytes_min = 1;  // of a peer's announcement; local policy may be stricter
   std::uint32_t block_bytes_max = 16u << 20;
-  std::uint32_t stores_in_flight_max = 1024;   // per device; then the connection is not read
+  std::uint32_t stores_in_flight_max = 1024;  // per device; then the connection is not read
   std::uint64_t stores_bytes_max = 256ull << 20;
   std::uint64_t early_bytes_max = 64ull << 20;  // for devices not announced yet
   std::uint32_t fetch_attempts_max = 3;         // of one block announced by hash
   std::uint32_t fetches_in_flight_max = 64;
   std::uint32_t map_entries_max = 1u << 20;
   ByHashFetch by_hash = ByHashFetch::read_at;
-  bool completed_needs_all_blocks = true;       // towards an original with --take=never: acknowledged as it is
-  bool answer_reads = false;                    // src→dst ReadAt: a waiting cache refuses it
+  bool completed_needs_all_blocks = true;  // towards an original with --take=never: acknowledged as it is
+  bool answer_reads = false;               // src→dst ReadAt: a waiting cache refuses it
 };
 
 // A payload in the driver's keeping; 0: none. It lives until the driver is told Release, or has done the work that names it.
@@ -49,7 +49,7 @@ enum class Admission : std::uint8_t {
   not_accepted,  // godwit: before ACCEPT; data closes the connection
   hold,          // a record is being written; frames wait
   store,
-  owned,         // we own what came: WriteAt is refused, DirtyList closes the connection
+  owned,  // we own what came: WriteAt is refused, DirtyList closes the connection
 };
 
 // --- work ---
@@ -123,8 +123,9 @@ struct Note {  // worth a line in the log
   std::string text;
 };
 
-using DestinationWork = std::variant<OpenDevices, StoreData, FetchByHash, StoreFetched, Respond, RespondRead, SendRequest,
-                                     ReachedCompleted, ReachedCustom, CheckHashes, DeviceRemoved, ReleasePayload, CloseSession, Note>;
+using DestinationWork =
+    std::variant<OpenDevices, StoreData, FetchByHash, StoreFetched, Respond, RespondRead, SendRequest, ReachedCompleted,
+                 ReachedCustom, CheckHashes, DeviceRemoved, ReleasePayload, CloseSession, Note>;
 
 class DestinationSession {
  public:
@@ -184,12 +185,12 @@ class DestinationSession {
     Admission admission = Admission::opening;
     std::map<std::uint32_t, Store> stores;  // by tx
     std::uint64_t store_bytes = 0;
-    std::set<std::uint64_t> failed;         // offsets of writes that could not be stored and were not repaired since
-    std::map<std::uint64_t, Fetch> fetches; // by offset: announced by hash and not here yet
+    std::set<std::uint64_t> failed;          // offsets of writes that could not be stored and were not repaired since
+    std::map<std::uint64_t, Fetch> fetches;  // by offset: announced by hash and not here yet
     std::vector<AlternateSources::Entry> alternates;
     std::vector<Hashes::Entry> hashes;
     std::map<std::uint64_t, std::uint64_t> map;
-    std::optional<TxId> completed;          // awaits what is under way
+    std::optional<TxId> completed;  // awaits what is under way
     bool removed = false;
   };
   struct Held {

@@ -1,5 +1,5 @@
-// B's end of one connection: binds a DestinationSession to volumes, their ownership and a stream. Stores what comes, asks for what
-// readers wait for, and speaks for B in the hand-over. Source: silo.md 7, ownership.md 4, 10.2, 15.
+// B's end of one connection: binds a DestinationSession to volumes, their ownership and a stream. Stores what comes, asks for
+// what readers wait for, and speaks for B in the hand-over. Source: silo.md 7, ownership.md 4, 10.2, 15.
 #pragma once
 
 #include <map>
@@ -23,9 +23,9 @@ enum class Take : std::uint8_t { completed, custom, never };
 struct DestinationOptions {
   DestinationConfig config;
   Take take = Take::completed;
-  bool post_copy = false;       // Custom/0 before the data are whole: losing the source loses data
-  bool answer_mark = true;      // off only for tests against the bare protocol
-  bool early_writes = false;    // local writes before ownership: never between godwits
+  bool post_copy = false;     // Custom/0 before the data are whole: losing the source loses data
+  bool answer_mark = true;    // off only for tests against the bare protocol
+  bool early_writes = false;  // local writes before ownership: never between godwits
 };
 
 class DestinationLink;
@@ -78,8 +78,8 @@ class DestinationLink final : public ControlLink, private FrameHandler {
  private:
   struct Device {
     Volume* volume = nullptr;
-    bool receiving = false;            // StartReceiving has come
-    std::optional<TxId> owning;        // an original's Completed (or Custom) waits for the record
+    bool receiving = false;      // StartReceiving has come
+    std::optional<TxId> owning;  // an original's Completed (or Custom) waits for the record
     bool completed_whole = false;
   };
   struct Payload {
