@@ -216,6 +216,7 @@ void DestinationLink::pull(DeviceId id, Volume& volume, std::uint64_t word) {
 }
 
 void DestinationLink::start_receiving(Volume& volume) {
+  if (link_.is_closed()) return;
   for (auto& [id, d] : devices_) {
     if (d.volume != &volume) continue;
     d.receiving = true;
