@@ -87,11 +87,10 @@ fuzz: ## every fuzzer, two at a time, FUZZ_SECONDS in total
 	@$(stage) fuzz scripts/fuzz.sh $(FUZZ_SECONDS)
 
 interop: ## against other programs: NBD clients, and the original Silo where $$SILO or the PATH has one
-	@scripts/packages.sh build interop
-	@$(MAKE) --no-print-directory build
-	@for test in tests/interop/*.sh; do \
-	  $(stage) "$$test" "$$test" build/release/bin/godwit || [ $$? -eq 77 ] || exit 1; \
-	done
+	@scripts/packages.sh build test interop
+	@$(stage) configure cmake --preset release -DGODWIT_TESTS=ON --log-level=WARNING
+	@$(stage) build cmake --build --preset release --target godwit nbd_test_server -j $(JOBS)
+	@$(stage) interop $(call ctest,release) --label-regex interop --verbose
 
 bench: ## measures beside our peers, into build/bench
 	@scripts/packages.sh build bench

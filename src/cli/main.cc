@@ -1,6 +1,6 @@
-#include <cstdio>
+// The program. Everything it does is in program.h.
+#include "cli/program.h"
 
-int main() {
-  std::puts("godwit 0.1.0");
-  return 0;
+int main(int argc, char** argv) {
+  return godwit::cli::run_program(argc, argv);
 }

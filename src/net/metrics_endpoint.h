@@ -1,4 +1,5 @@
-// Prometheus' text of a registry as an HTTP handler, at /metrics. The registry's own headers stay in the .cc.
+// Prometheus' text of a registry, or of anything else that can be collected, as an HTTP handler at /metrics. Its own headers stay in
+// the .cc.
 #pragma once
 
 #include <memory>
@@ -6,12 +7,12 @@
 #include "net/http_server.h"
 
 namespace prometheus {
-class Registry;
+class Collectable;
 }
 
 namespace godwit::net {
 
-// Collects at each request; every other path is 404. Shares the registry.
-HttpHandler metrics_handler(std::shared_ptr<prometheus::Registry> registry);
+// Collects at each request; every other path is 404. Shares what it collects.
+HttpHandler metrics_handler(std::shared_ptr<prometheus::Collectable> metrics);
 
 }  // namespace godwit::net

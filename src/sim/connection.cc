@@ -160,7 +160,7 @@ void Connection::write(int side, std::span<const ConstBytes> from, net::Done<voi
   s.write_scheduled = true;  // What is complete at once is taken up below, not by transmit().
   transmit(side);
   s.write_scheduled = false;
-  if (is_write_ready(side) && random_.chance(directions_[side].link->quality.inline_chance))
+  if (!s.in_write_done && is_write_ready(side) && random_.chance(directions_[side].link->quality.inline_chance))
     finish_write(side);
   else
     wake_writer(side);
@@ -173,7 +173,7 @@ bool Connection::is_write_ready(int side) const {
 
 void Connection::wake_writer(int side) {
   Side& s = sides_[side];
-  if (!s.writing || s.write_scheduled || !is_alive(side) || !is_write_ready(side)) return;
+  if (!s.writing || s.in_write_done || s.write_scheduled || !is_alive(side) || !is_write_ready(side)) return;
   s.write_scheduled = true;
   world_.schedule(
       Duration{},
@@ -193,17 +193,21 @@ void Connection::finish_write(int side) {
   s.from.clear();
   s.from_index = 0;
   net::Done<void> done = std::exchange(s.write_done, nullptr);
+  s.in_write_done = true;
   done(std::move(result));
+  s.in_write_done = false;
+  wake_writer(side);
 }
 
 // The kernel of `side` takes what its send buffer has room for.
 void Connection::accept(int side) {
   Side& s = sides_[side];
   Direction& out = directions_[side];
-  const std::size_t buffer = std::max<std::size_t>(1, std::min(out.unsent_limit, out.link->quality.send_buffer_bytes));
+  const std::size_t limit = std::max<std::size_t>(1, std::min(out.unsent_limit, out.link->quality.send_buffer_bytes));
   while (s.writing && !s.write_refused && !s.closed && s.from_index < s.from.size()) {
     ConstBytes& next = s.from[s.from_index];
-    const std::size_t room = buffer - std::min(buffer, out.unsent());
+    // As in a kernel, a buffer that is not full takes a page more than its limit.
+    const std::size_t room = out.unsent() < limit ? std::max<std::size_t>(limit - out.unsent(), 4096) : 0;
     const std::size_t part = std::min(room, next.size());
     out.bytes.append(next.first(part));
     next = next.subspan(part);

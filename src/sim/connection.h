@@ -57,7 +57,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     bool reading = false, in_read_done = false, read_scheduled = false;
     std::vector<MutableBytes> into;
     net::Done<std::size_t> read_done;
-    bool writing = false, write_refused = false, write_scheduled = false;
+    bool writing = false, write_refused = false, in_write_done = false, write_scheduled = false;
     std::vector<ConstBytes> from;
     std::size_t from_index = 0;
     net::Done<void> write_done;

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "base/hash.h"
 #include "sim/disk_directory.h"
 
 namespace godwit::sim {
@@ -51,6 +52,7 @@ void Disk::run(DiskOp op, Group group, std::uint64_t bytes, UnderWay under_way, 
   under_way.group = group;
   auto operation = std::make_unique<Operation>(Operation{op, group, next_id_++, bytes, next_fault(op), std::move(end)});
   under_way_.emplace(operation->id, std::move(under_way));
+  trip(op);
   world_.schedule(
       time_of(op, bytes), [this, operation = std::move(operation)]() mutable { finish(std::move(operation)); }, group);
 }
@@ -81,13 +83,27 @@ Result<void> Disk::next_fault(DiskOp op) {
   return result;
 }
 
+void Disk::call_at_nth(DiskOp op, std::uint64_t n, Task then) {
+  GODWIT_CHECK(n > 0);
+  tripwires_.push_back({op, n, std::move(then)});
+}
+
+void Disk::trip(DiskOp op) {
+  for (Tripwire& wire : tripwires_) {
+    if (wire.countdown == 0 || (wire.op != op && wire.op != DiskOp::any) || --wire.countdown > 0) continue;
+    world_.schedule(Duration{}, std::move(wire.then));
+  }
+  std::erase_if(tripwires_, [](const Tripwire& wire) { return wire.countdown == 0; });
+}
+
 void Disk::finish(std::unique_ptr<Operation> operation) {
   if (stuck_) return held_.push_back(std::move(operation));
   const auto found = under_way_.find(operation->id);
   if (found == under_way_.end()) return;  // its device was destroyed
   UnderWay under_way = std::move(found->second);
   under_way_.erase(found);
-  world_.fold(0x70 + static_cast<std::uint64_t>(operation->op), operation->id,
+  world_.fold(0x70 + static_cast<std::uint64_t>(operation->op), crc32c(under_way.change.bytes), operation->id);
+  world_.fold(0x70 + static_cast<std::uint64_t>(operation->op),
               under_way.change.offset ^ (operation->bytes << 32) ^ operation->fault.has_value());
   if (world_.tracing()) {
     world_.trace(fmt::format("{}: {} {} ({} bytes at {}) {}", name_, name_of(operation->op), operation->id, operation->bytes,

@@ -66,6 +66,9 @@ class Disk {
   // been done in part, a change of a name as a whole; what a failed flush should have covered is never made durable.
   void fail_nth(DiskOp op, std::uint64_t n, ErrorKind kind = ErrorKind::io, bool for_ever = false);
   void clear_faults() { faults_.clear(); }
+  // Runs `then` once, as an event of its own, when the n-th operation of a kind from now has been asked for and has not ended: to
+  // crash the host between any two steps, one n after the other, until a run asks for fewer than n.
+  void call_at_nth(DiskOp op, std::uint64_t n, Task then);
   // How many faults have struck.
   std::uint64_t count_failed() const { return count_failed_; }
   const DiskCounters& counters() const { return counters_; }
@@ -100,6 +103,11 @@ class Disk {
     ErrorKind kind;
     bool for_ever;
   };
+  struct Tripwire {
+    DiskOp op;
+    std::uint64_t countdown;
+    Task then;
+  };
   // How an operation ends: with an error that the scenario planned, or none.
   using End = std::move_only_function<void(UnderWay&, Result<void>)>;
   struct Operation {
@@ -123,6 +131,7 @@ class Disk {
 
   Duration time_of(DiskOp op, std::uint64_t bytes);
   Result<void> next_fault(DiskOp op);
+  void trip(DiskOp op);
   void finish(std::unique_ptr<Operation> operation);
   // Half of what is chosen happens now, and none of it later.
   template <class Chosen>
@@ -134,6 +143,7 @@ class Disk {
   DiskQuality quality_;
   DiskCounters counters_;
   std::vector<Fault> faults_;
+  std::vector<Tripwire> tripwires_;
   std::uint64_t count_failed_ = 0;
   bool stuck_ = false;
   Instant busy_until_;

@@ -249,6 +249,30 @@ TEST(Disk, TheNthOperationOfAKindFailsAsPlanned) {
   EXPECT_TRUE(m.flush(*device));
 }
 
+TEST(Disk, ACrashCanBePlacedBetweenAnyTwoOperations) {
+  // Three operations in a row; before each of them ends, the power goes.
+  std::uint64_t n = 1;
+  std::vector<std::string> left;
+  for (bool crashed = true; crashed; ++n) {
+    Machine m(1);
+    crashed = false;
+    m.host.disk().call_at_nth(DiskOp::replace_file, n, [&] {
+      crashed = true;
+      m.host.crash();
+    });
+    for (const char* name : {"a", "b", "c"}) {
+      if (!crashed && m.host.is_up()) (void)m.replace(name, "x");
+    }
+    std::string names;
+    for (const std::string& name : m.host.disk().names("data")) names += name;
+    left.push_back(names);
+  }
+  EXPECT_EQ(n, 5) << "crashes at three operations, and a run without";
+  const std::string all = "abc";
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_TRUE(left[i] == all.substr(0, i) || left[i] == all.substr(0, i + 1)) << left[i];
+  EXPECT_EQ(left[3], all);
+}
+
 TEST(Disk, AStuckDiskGoesOnWhenItIsFreed) {
   Machine m(1);
   const auto device = m.create("v", 4096);

@@ -31,6 +31,7 @@ class History {
   std::uint64_t block_bytes() const { return block_bytes_; }
 
   // Operations. begin_…() gives the number that end_…() takes. One that never ends, or ends with `ok` false, is unacknowledged.
+  // A discard, after which a block is zeros or what it was, is a begin_zero() without an end.
   // Stamps `content`, whole blocks to be written from block `first` on.
   std::uint64_t begin_write(std::uint64_t first, MutableBytes content);
   std::uint64_t begin_zero(std::uint64_t first, std::uint64_t count);

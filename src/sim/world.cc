@@ -32,6 +32,7 @@ World::~World() {
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].generation % 2 == 1) Task remains = release(static_cast<std::uint32_t>(i));
   }
+  empty_graveyard();
 }
 
 Duration World::between(Random& random, Duration low, Duration high) const {

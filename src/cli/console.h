@@ -1,0 +1,70 @@
+// What a command says on stdout: lines and a progress bar for people, one JSON object per line for machines. Logs and errors go
+// to stderr. Colour and the bar only on a terminal; NO_COLOR takes the colour away.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <boost/json/object.hpp>
+
+#include "base/error.h"
+
+namespace godwit::cli {
+
+inline constexpr int kDone = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kUsage = 2;
+
+// What a progress line or bar shows; see progress_text().
+struct Progress {
+  std::string title;
+  std::uint64_t bytes_total = 0;
+  std::uint64_t bytes_left = 0;
+  std::uint64_t bytes_on_wire = 0;
+  double seconds = 0;
+  double bytes_per_second = 0;  // lately
+  std::string note;             // "round 3"
+};
+// "disk  [=====>    ]  52.1%  1.2 GiB left  310.0 MiB/s  ETA 4 s  round 3"; `bar` columns wide, 0: without.
+std::string progress_text(const Progress& progress, std::size_t bar);
+
+// Bytes per second over the last few looks, so that the figure neither jumps nor sleeps.
+class RateMeter {
+ public:
+  // `bytes` so far, `seconds` since the start.
+  double update(double seconds, std::uint64_t bytes);
+
+ private:
+  double seconds_ = 0;
+  std::uint64_t bytes_ = 0;
+  double rate_ = 0;
+};
+
+class Console {
+ public:
+  explicit Console(bool json);
+
+  bool is_json() const { return json_; }
+  bool is_terminal() const { return terminal_; }
+  // A finished line for people; nothing in JSON.
+  void line(std::string_view text);
+  // A line for machines; nothing otherwise.
+  void event(const boost::json::object& object);
+  // Replaces the bar on a terminal, is a line otherwise.
+  void progress(const Progress& progress);
+  // How often progress() is worth calling.
+  double progress_seconds() const { return terminal_ && !json_ ? 0.2 : 1; }
+  // On stderr, as the command's last word. Gives the exit code.
+  int error(const Error& error);
+
+ private:
+  void clear_bar();
+
+  bool json_;
+  bool terminal_;
+  bool colour_;
+  bool bar_shown_ = false;
+};
+
+}  // namespace godwit::cli

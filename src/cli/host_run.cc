@@ -1,0 +1,68 @@
+#include "cli/host_run.h"
+
+#include <csignal>
+#include <cstdlib>
+#include <utility>
+
+namespace godwit::cli {
+
+Result<std::string> Settings::data_path() const {
+  if (!data.empty()) return data;
+  return host::DataDirectory::default_path();
+}
+
+Result<Log> Settings::log() const {
+  const char* from_environment = std::getenv("GODWIT_LOG");
+  const bool given = !log_level.empty();
+  const std::string text = given                                                      ? log_level
+                           : from_environment != nullptr && *from_environment != '\0' ? from_environment
+                                                                                      : "warn";
+  Result<LogLevel> level = parse_log_level(text);
+  if (!level) return fail(std::move(level).error().within(given ? "--log-level" : "GODWIT_LOG"));
+  return Log(make_stderr_sink(log_json ? LogFormat::json : LogFormat::text), *level);
+}
+
+Result<std::unique_ptr<HostRun>> HostRun::start(const Settings& settings, host::ProcessOptions options) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a peer that is gone is an error of a write, not the end of the process
+  Result<Log> log = settings.log();
+  if (!log) return fail(std::move(log).error());
+  Result<std::string> path = settings.data_path();
+  if (!path) return fail(std::move(path).error());
+  Result<host::DataDirectory> data = host::DataDirectory::open(*path);
+  if (!data) return fail(std::move(data).error());
+  std::unique_ptr<HostRun> run(new HostRun);
+  run->loop_ = std::make_unique<net::EventLoop>();
+  Result<std::unique_ptr<host::VolumeProcess>> process =
+      host::VolumeProcess::start(*run->loop_, std::move(*data), std::move(options), std::move(*log));
+  if (!process) return fail(std::move(process).error());
+  run->process_ = std::move(*process);
+  run->verbs_ = std::make_unique<host::VolumeVerbs>(*run->process_);
+  Result<std::unique_ptr<host::ControlServer>> control =
+      host::ControlServer::listen(*run->loop_, run->process_->data().control_socket(), *run->verbs_, run->process_->log());
+  if (!control) return fail(std::move(control).error());
+  run->control_ = std::move(*control);
+  run->loop_->on_termination([r = run.get()](int) { r->end(r->interrupted_code_); });
+  return run;
+}
+
+void HostRun::every(double seconds, std::function<void()> again) {
+  loop_->schedule(loop_->now() + Duration::seconds(seconds), [this, seconds, again = std::move(again)]() mutable {
+    if (ending_) return;
+    again();
+    if (!ending_) every(seconds, std::move(again));
+  });
+}
+
+void HostRun::end(int code) {
+  if (std::exchange(ending_, true)) return;
+  code_ = code;
+  control_.reset();
+  process_->shut_down([this] { loop_->stop(); });
+}
+
+int HostRun::run() {
+  loop_->run();
+  return code_;
+}
+
+}  // namespace godwit::cli

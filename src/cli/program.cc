@@ -1,0 +1,33 @@
+#include "cli/program.h"
+
+#include <functional>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/volume_commands.h"
+
+namespace godwit::cli {
+
+int run_program(int argc, char** argv) {
+  CLI::App app("Keeps state alive while the machines under it change.", "godwit");
+  app.set_version_flag("--version", "godwit " GODWIT_VERSION);
+  app.footer("Example:\n  godwit volume serve disk.img\n\nExit codes: 0 done, 1 failed, 2 wrong usage.");
+  app.require_subcommand(1);
+  Settings settings;
+  app.add_option("--data", settings.data,
+                 "the data directory: what makes this process a host (default ~/.local/state/godwit, for root /var/lib/godwit)");
+  app.add_flag("--json", settings.json, "one JSON object per line on stdout");
+  app.add_option("--log-level", settings.log_level,
+                 "error, warn, info, debug or trace, on stderr (default: GODWIT_LOG, or warn)");
+  app.add_flag("--log-json", settings.log_json, "logs as JSON");
+  std::function<int()> command;
+  add_volume_commands(app, settings, command);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  return command();
+}
+
+}  // namespace godwit::cli

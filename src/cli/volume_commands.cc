@@ -1,0 +1,80 @@
+#include "cli/volume_commands.h"
+
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/pull_command.h"
+#include "cli/serve_command.h"
+
+namespace godwit::cli {
+
+namespace {
+
+void add_listen_options(CLI::App& app, ListenOptions& o) {
+  app.add_option("--listen", o.listen,
+                 "where other hosts reach this one: HOST:PORT, unix:/PATH or none (default 127.0.0.1:5170)");
+  app.add_option("--nbd", o.nbd,
+                 "where NBD clients reach the volumes: HOST:PORT, unix:/PATH or none; may be repeated (default: the socket `nbd` "
+                 "in the data directory)");
+  app.add_option("--metrics", o.metrics, "Prometheus metrics at this address, /metrics");
+  app.add_flag("--insecure", o.insecure,
+               "allow addresses that others than this machine can reach: nothing is encrypted or authenticated");
+  app.add_option("--form", o.form, "the form of blocks to try beside raw: raw, rle, gzip or zeroes")->capture_default_str();
+  app.add_option("--rounds", o.rounds, "dirty rounds before the switch, whatever remains")->capture_default_str();
+  app.add_option("--dirty-threshold", o.dirty_threshold_blocks, "switch when so few blocks are dirty")->capture_default_str();
+  app.add_option("--max-downtime", o.max_downtime_seconds, "seconds that clients may be held before a switch is put off")
+      ->capture_default_str();
+  app.add_option("--after-handover", o.after_handover, "what clients get here afterwards: relay or refuse")
+      ->capture_default_str();
+  app.add_flag("--once", o.once, "end when the volumes have moved");
+}
+
+void add_serve(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* app = group.add_subcommand("serve", "offer volumes to hosts that pull, and to NBD clients");
+  app->footer(
+      "Example:\n  godwit volume serve disk.img --nbd 127.0.0.1:10809\n\n"
+      "A file without an ownership record becomes a volume. Without files: all volumes of the data directory.");
+  auto o = std::make_shared<ServeOptions>();
+  app->add_option("FILE", o->files, "data files of volumes");
+  app->add_option("--memory", o->memory, "a volume in memory, NAME=SIZE; may be repeated");
+  app->add_option("--block-size", o->listen.block_size, "of new volumes: a power of two, 4KiB to 4MiB")->capture_default_str();
+  app->add_option("--hand-over", o->listen.hand_over, "towards an original Silo: none, completed or custom")
+      ->capture_default_str();
+  add_listen_options(*app, o->listen);
+  app->callback([o, &settings, &command] { command = [o, &settings] { return run_serve(settings, *o); }; });
+}
+
+void add_pull(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* app = group.add_subcommand("pull", "fetch volumes from another host, while they are written there");
+  app->footer("Example:\n  godwit volume pull 192.0.2.7:5170 disk.img --into /srv/volumes --nbd unix:/run/disk.sock");
+  auto o = std::make_shared<PullOptions>();
+  app->add_option("HOST:PORT", o->from, "the host that serves them (port 5170 if none is given)")->required();
+  app->add_option("NAME", o->names, "which volumes (default: all)");
+  app->add_option("--as", o->rename_to, "another name for the one volume");
+  app->add_option("--into", o->into, "the folder for the data (default: `volumes` in the data directory)");
+  app->add_flag("--memory", o->memory, "keep the data in memory; it dies with the process");
+  app->add_option("--take", o->take, "when an original's volume becomes ours: completed, custom or never")->capture_default_str();
+  app->add_flag("--post-copy", o->post_copy, "with --take=custom, before all data are here: losing the source then loses data");
+  app->add_option("--early-reads", o->listen.early_reads, "answer reads before the volume is owned: yes or no")
+      ->capture_default_str();
+  app->add_option("--wait-seconds", o->wait_seconds, "how long to try before anything has come; 0: for ever")
+      ->capture_default_str();
+  app->add_option("--blocks", o->listen.blocks, "a folder of blocks named by their SHA-256, asked before the source");
+  add_listen_options(*app, o->listen);
+  app->callback([o, &settings, &command] { command = [o, &settings] { return run_pull(settings, *o); }; });
+}
+
+}  // namespace
+
+void add_volume_commands(CLI::App& app, const Settings& settings, std::function<int()>& command) {
+  CLI::App* group = app.add_subcommand("volume", "block devices that move to another host while they are written");
+  group->require_subcommand(1)->fallthrough();
+  group->footer(
+      "Example:\n  godwit volume serve disk.img          # on one host\n  godwit volume pull HOST:5170          # on the other");
+  add_serve(*group, settings, command);
+  add_pull(*group, settings, command);
+  for (CLI::App* verb : group->get_subcommands(nullptr)) verb->fallthrough();
+}
+
+}  // namespace godwit::cli

@@ -1,0 +1,46 @@
+// A folder of volumes in which every ownership record in use is locked (ownership.md 16), so that no process of a copied data
+// directory can open it too. A record that is written for the first time is locked once it is there.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "store/directory.h"
+#include "store/file_lock.h"
+
+namespace godwit::host {
+
+class LockedDirectory final : public store::Directory {
+ public:
+  LockedDirectory(std::string path, std::unique_ptr<store::Directory> directory)
+      : path_(std::move(path)), directory_(std::move(directory)) {}
+
+  // Before an existing record is read. ErrorKind::busy where another process has it.
+  Result<void> lock(const std::string& record_name);
+  void unlock(const std::string& record_name) { locks_.erase(record_name); }
+
+  void list(net::Done<std::vector<std::string>> done) override { directory_->list(std::move(done)); }
+  void read_file(const std::string& name, net::Done<Bytes> done) override { directory_->read_file(name, std::move(done)); }
+  void replace_file(const std::string& name, Bytes content, net::Done<void> done) override;
+  void write_slot(const std::string& name, std::uint64_t offset, Bytes content, net::Done<void> done) override {
+    directory_->write_slot(name, offset, std::move(content), std::move(done));
+  }
+  void rename(const std::string& from, const std::string& to, net::Done<void> done) override {
+    directory_->rename(from, to, std::move(done));
+  }
+  void remove(const std::string& name, net::Done<void> done) override;
+  void create_device(const std::string& name, std::uint64_t size, net::Done<std::unique_ptr<store::BlockDevice>> done) override {
+    directory_->create_device(name, size, std::move(done));
+  }
+  void open_device(const std::string& name, bool read_only, net::Done<std::unique_ptr<store::BlockDevice>> done) override {
+    directory_->open_device(name, read_only, std::move(done));
+  }
+
+ private:
+  std::string path_;
+  std::unique_ptr<store::Directory> directory_;
+  std::map<std::string, store::FileLock> locks_;
+};
+
+}  // namespace godwit::host
