@@ -215,6 +215,7 @@ void Ownership::handle_link_down(LinkId link) {
   if (pending_pull_ && pending_pull_->from.link == link) pending_pull_.reset();
   if (!session_ || session_->peer.link != link) return;
   if (lock_) unlock();  // a cut while locked unlocks at once
+  forget_start(session_->id);
   session_.reset();
   preparing_.reset();
   if (record_.state == CopyState::receiving) whole_ = false;
@@ -227,8 +228,18 @@ void Ownership::handle_session_ended(const SessionId& session) {
   if (std::optional<PendingPull> pull = std::exchange(pending_pull_, std::nullopt)) on_pull(pull->from, pull->message);
 }
 
+// What was to begin behind a record write does not begin any more.
+void Ownership::forget_start(const SessionId& session) {
+  std::erase_if(effects_, [&](const OwnershipEffect& effect) {
+    const auto* sending = std::get_if<StartSending>(&effect);
+    const auto* receiving = std::get_if<StartReceiving>(&effect);
+    return (sending && sending->session == session) || (receiving && receiving->session == session);
+  });
+}
+
 void Ownership::end_session() {
   if (!session_) return;
+  forget_start(session_->id);
   ending_ = session_->id;
   effects_.push_back(EndSession{session_->id});
   session_.reset();

@@ -203,6 +203,7 @@ class Ownership {
   ControlMessage about(ControlType type) const;
   bool in_session_of(const Sender& from, const ControlMessage& m) const;
   void end_session();
+  void forget_start(const SessionId& session);
   void leave(bool tell_peer);
   void become(CopyState state);
   void decide();  // queues the record as it stands, and the names that follow from it

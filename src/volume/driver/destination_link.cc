@@ -184,6 +184,10 @@ void DestinationLink::handle_control_frame(ConstBytes payload) {
     for (auto& [id, d] : devices_)
       if (d.volume && d.volume->id() == message.volume) d.volume->ownership().set_whole(session_.is_whole(id));
   owner_.handle_control(*this, message);
+  if (link_.is_closed()) return;
+  // What was decided counts for the very next frame, also while the record that says so is still being written.
+  for (auto& [id, d] : devices_)
+    if (d.volume) update_admission(id, d);
   work();
 }
 
@@ -212,6 +216,7 @@ void DestinationLink::pull(DeviceId id, Volume& volume, std::uint64_t word) {
 }
 
 void DestinationLink::start_receiving(Volume& volume) {
+  if (link_.is_closed()) return;
   for (auto& [id, d] : devices_) {
     if (d.volume != &volume) continue;
     d.receiving = true;
@@ -354,13 +359,20 @@ void DestinationLink::fetch_by_hash(const FetchByHash& work) {
   ++operations_;
   blocks_->fetch(work.hash, [this, alive = alive_, work](Result<Bytes> bytes) {
     if (!*alive) return;
-    if (bytes && bytes->size() == work.length) {
-      net::Lease data = context_.buffers.lease(bytes->size());
-      std::memcpy(data.bytes().data(), bytes->data(), bytes->size());
-      store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
-    } else if (!link_.is_closed()) {
-      session_.handle_fetched(work.device, work.offset, false);
+    if (!link_.is_closed()) {
+      if (bytes) {
+        const PayloadToken token = next_payload_++;
+        Payload payload{context_.buffers.lease(bytes->size()), {}};
+        std::copy(bytes->begin(), bytes->end(), payload.buffer.bytes().begin());
+        payload.body = payload.buffer.bytes();
+        payload.is_block = true;
+        payloads_.emplace(token, std::move(payload));
+        session_.handle_found(work.device, work.offset, token);
+      } else {
+        session_.handle_fetched(work.device, work.offset, false);
+      }
       this->work();
+      link_.resume();
     }
     operation_ended();
   });
@@ -369,35 +381,28 @@ void DestinationLink::fetch_by_hash(const FetchByHash& work) {
 void DestinationLink::store_fetched(const StoreFetched& work) {
   Payload payload = std::move(payloads_.at(work.payload));
   payloads_.erase(work.payload);
-  const Result<Packet> packet = decode_packet(payload.body);
-  ConstBytes bytes;
-  if (const auto* read = std::get_if<ReadAtResponse>(&*packet)) bytes = read->payload;
-  if (const auto* read = std::get_if<ReadByHashResponse>(&*packet)) bytes = read->payload;
-  net::Lease data = context_.buffers.lease(bytes.size());
-  std::memcpy(data.bytes().data(), bytes.data(), bytes.size());
-  store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
-}
-
-void DestinationLink::store_if_hash_matches(DeviceId id, std::uint64_t offset, const Sha256& hash, std::uint32_t length,
-                                            net::Lease data) {
-  const ConstBytes bytes = data.bytes();
-  if (bytes.size() != length || sha256(bytes) != hash) {
-    owner_.note(NoteLevel::warning, "the bytes found for a block announced by hash have another hash; it is asked for again");
-    session_.handle_fetched(id, offset, false);
-    return work();
+  ConstBytes bytes = payload.body;
+  if (!payload.is_block) {
+    const Result<Packet> packet = decode_packet(payload.body);
+    const auto* read = std::get_if<ReadAtResponse>(&*packet);
+    bytes = read ? read->payload : std::get<ReadByHashResponse>(*packet).payload;
+  }
+  if (bytes.size() != work.length || (work.hash && sha256(bytes) != *work.hash)) {
+    owner_.note(NoteLevel::warning, "the bytes found for a block announced by hash have another hash or length");
+    return session_.handle_fetched(work.device, work.offset, false);
   }
   ++operations_;
-  devices_.at(id).volume->store_remote(offset, bytes,
-                                       [this, alive = alive_, id, offset, data = std::move(data)](Result<void> result) {
-                                         if (!*alive) return;
-                                         if (!link_.is_closed()) {
-                                           session_.handle_fetched(id, offset, result.has_value());
-                                           devices_.at(id).volume->face().wake_waiters();
-                                           work();
-                                           link_.resume();
-                                         }
-                                         operation_ended();
-                                       });
+  devices_.at(work.device)
+      .volume->store_remote(work.offset, bytes, [this, alive = alive_, work, buffer = payload.buffer](Result<void> result) {
+        if (!*alive) return;
+        if (!link_.is_closed()) {
+          session_.handle_fetched(work.device, work.offset, result.has_value());
+          devices_.at(work.device).volume->face().wake_waiters();
+          this->work();
+          link_.resume();
+        }
+        operation_ended();
+      });
 }
 
 void DestinationLink::respond_read(const RespondRead& work) {

@@ -85,6 +85,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   struct Payload {
     net::Lease buffer;
     ConstBytes body;
+    bool is_block = false;  // of the block source: the bytes themselves, not a packet
   };
 
   void handle_frame(const FrameHeader& header, ConstBytes body, net::Lease buffer) override;
@@ -105,7 +106,6 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   void stored(const StoreData& work, Result<void> result);
   void fetch_by_hash(const FetchByHash& work);
   void store_fetched(const StoreFetched& work);
-  void store_if_hash_matches(DeviceId device, std::uint64_t offset, const Sha256& hash, std::uint32_t length, net::Lease data);
   void respond_read(const RespondRead& work);
   void reached_completed(const ReachedCompleted& work);
   void reached_custom(const ReachedCustom& work);

@@ -389,7 +389,7 @@ void SourceLink::answer_read_by_hash(const AnswerReadByHash& work) {
 
 void SourceLink::start_sending(Volume& volume) {
   Device* device = find(volume);
-  if (!device) return;
+  if (!device || link_.is_closed()) return;
   device->wanted = true;
   volume.tracker().reset();
   session_.handle_accepted(context_.scheduler.now(), device->id);

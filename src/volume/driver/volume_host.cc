@@ -58,21 +58,41 @@ Result<Volume*> VolumeHost::add(ShelfItem item) {
   return &volume;
 }
 
+// In this order: no connection moves its blocks any more, no store operation is under way, no client is left; then it goes.
 void VolumeHost::remove(const std::string& name, net::Task done) {
   const auto it = volumes_.find(name);
   if (it == volumes_.end()) return done();
   Volume& volume = *it->second.volume;
   volume.face().fail_all(Error(ErrorKind::shut_down, "the volume is removed"));
-  auto erase = [this, name, done = std::move(done)]() mutable {
+  for (auto& [id, dialler] : diallers_) std::erase(dialler->volumes, &volume);
+  auto left = std::make_shared<std::size_t>(1);
+  auto erase = std::make_shared<net::Task>([this, alive = alive_, name, done = std::move(done)]() mutable {
+    if (!*alive) return;
     const auto found = volumes_.find(name);
-    if (found != volumes_.end()) {
-      if (gate_) gate_->forget(*found->second.volume);
-      volumes_.erase(found);
-    }
-    done();
+    if (found == volumes_.end()) return done();
+    auto gone = [this, alive, name, done = std::move(done)]() mutable {
+      const auto entry = *alive ? volumes_.find(name) : volumes_.end();
+      if (!*alive || entry == volumes_.end()) return;
+      if (gate_) gate_->forget(*entry->second.volume);
+      volumes_.erase(entry);
+      done();
+    };
+    if (!found->second.exported) return gone();
+    server_->remove(name, std::move(gone));
+  });
+  const auto one = [left, erase] {
+    if (--*left == 0) (*erase)();
   };
-  if (!it->second.exported) return context_.scheduler.post(std::move(erase));
-  server_->remove(name, std::move(erase));
+  std::vector<ControlLink*> carrying;
+  for (auto& [id, source] : sources_)
+    if (source->carries(volume)) carrying.push_back(source.get());
+  for (auto& [id, destination] : destinations_)
+    if (destination->carries(volume)) carrying.push_back(destination.get());
+  for (ControlLink* link : carrying) {
+    ++*left;
+    link->end_session(volume, one);
+  }
+  context_.scheduler.post(one);
 }
 
 Volume* VolumeHost::find(const std::string& name) {
@@ -377,8 +397,8 @@ void VolumeHost::dial(Dialler& dialler) {
       return redial(d);
     }
     const LinkId link_id{next_link_++};
-    auto link = std::make_unique<DestinationLink>(context_, *this, link_id, std::move(*stream), d.request.options.value_or(options_.destination),
-                                                  blocks_);
+    auto link = std::make_unique<DestinationLink>(context_, *this, link_id, std::move(*stream),
+                                                  d.request.options.value_or(options_.destination), blocks_);
     d.link = link.get();
     destinations_.emplace(link_id, std::move(link));
     d.link->start();
@@ -510,7 +530,8 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
   };
   if (Volume* volume = find(state.volume)) {
     if (volume->ownership().record().state == CopyState::gone) {
-      fail_pull(dialler, "volume " + volume->name() + " was cancelled here, and the other host has not confirmed that yet: pull it again later");
+      fail_pull(dialler, "volume " + volume->name() +
+                             " was cancelled here, and the other host has not confirmed that yet: pull it again later");
       return link.drop("the copy was cancelled");
     }
     if (volume->ownership().is_owner()) {
@@ -527,17 +548,17 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
   const Peer from{link.peer()->host, link.peer()->name, dialler.request.from.text()};
   CopyMaker& copies = dialler.request.copies ? *dialler.request.copies : copies_;
   copies.make(me_, name, state.volume, Geometry{entry.info.size, entry.info.block_size}, from, random_.fork(),
-               [this, alive = alive_, next, link_id = link.id(), dialler_id = dialler.id](Result<ShelfItem> item) {
-                 if (!*alive || !diallers_.contains(dialler_id)) return;
-                 Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
-                 if (!volume) {
-                   fail_pull(*diallers_.at(dialler_id), volume.error().message());
-                   if (ControlLink* l = find_link(link_id)) l->drop("no place for the copy");
-                   return;
-                 }
-                 diallers_.at(dialler_id)->begun.push_back((*volume)->name());
-                 next(**volume);
-               });
+              [this, alive = alive_, next, link_id = link.id(), dialler_id = dialler.id](Result<ShelfItem> item) {
+                if (!*alive || !diallers_.contains(dialler_id)) return;
+                Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
+                if (!volume) {
+                  fail_pull(*diallers_.at(dialler_id), volume.error().message());
+                  if (ControlLink* l = find_link(link_id)) l->drop("no place for the copy");
+                  return;
+                }
+                diallers_.at(dialler_id)->begun.push_back((*volume)->name());
+                next(**volume);
+              });
 }
 
 void VolumeHost::open_copies(DestinationLink& link, const std::vector<DeviceGroupInfo::Entry>& devices,
@@ -565,15 +586,15 @@ void VolumeHost::open_copies(DestinationLink& link, const std::vector<DeviceGrou
     if (find(name)) return (*shared)(fail(ErrorKind::exists, "there is another volume " + name + " here already"));
     CopyMaker& copies = d.request.copies ? *d.request.copies : copies_;
     copies.make(me_, name, VolumeId::random(random_), Geometry{info.size, info.block_size}, Peer{}, random_.fork(),
-                 [this, alive, id, volumes, shared, self, i](Result<ShelfItem> item) {
-                   if (!*alive || !diallers_.contains(id)) return;
-                   if (item) item->record.peer.reset();
-                   Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
-                   if (!volume) return (*shared)(fail(std::move(volume).error()));
-                   diallers_.at(id)->volumes.push_back(*volume);
-                   volumes->push_back(*volume);
-                   (*self)(i + 1);
-                 });
+                [this, alive, id, volumes, shared, self, i](Result<ShelfItem> item) {
+                  if (!*alive || !diallers_.contains(id)) return;
+                  if (item) item->record.peer.reset();
+                  Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
+                  if (!volume) return (*shared)(fail(std::move(volume).error()));
+                  diallers_.at(id)->volumes.push_back(*volume);
+                  volumes->push_back(*volume);
+                  (*self)(i + 1);
+                });
   };
   (*step)(0);
 }
