@@ -622,6 +622,9 @@ std::vector<MoveReport> VolumeHost::moves() const {
 
 bool VolumeHost::is_done_serving() const {
   if (volumes_.empty()) return false;
+  // An original still has the events of other volumes, or their last blocks, to come when ours are given up on record.
+  for (const auto& [id, source] : sources_)
+    if (source->serves_original() && !source->is_done()) return false;
   for (const auto& [name, entry] : volumes_) {
     const Record& record = entry.volume->ownership().durable_record();
     if (record.state != CopyState::relinquished || (record.peer && !record.heard)) return false;
