@@ -34,8 +34,8 @@ build: ## the release program, build/release/bin/godwit
 
 demo: ## a 1 GiB volume moves to another host while it is written, and proves it
 	@scripts/packages.sh build demo
-	@[ -x scripts/demo.sh ] || { echo "make demo: scripts/demo.sh is missing" >&2; exit 1; }
-	@$(MAKE) --no-print-directory build
+	@$(stage) configure cmake --preset release $(release_tests) --log-level=WARNING
+	@$(stage) build cmake --build --preset release --target godwit demo_client -j $(JOBS)
 	@scripts/demo.sh
 
 test: ## everything that shows that it works, on the release objects
@@ -87,11 +87,10 @@ fuzz: ## every fuzzer, two at a time, FUZZ_SECONDS in total
 	@$(stage) fuzz scripts/fuzz.sh $(FUZZ_SECONDS)
 
 interop: ## against other programs: NBD clients, and the original Silo where $$SILO or the PATH has one
-	@scripts/packages.sh build interop
-	@$(MAKE) --no-print-directory build
-	@for test in tests/interop/*.sh; do \
-	  $(stage) "$$test" "$$test" build/release/bin/godwit || [ $$? -eq 77 ] || exit 1; \
-	done
+	@scripts/packages.sh build test interop
+	@$(stage) configure cmake --preset release -DGODWIT_TESTS=ON --log-level=WARNING
+	@$(stage) build cmake --build --preset release --target godwit nbd_test_server -j $(JOBS)
+	@$(stage) interop $(call ctest,release) --label-regex interop --verbose
 
 bench: ## measures beside our peers, into build/bench
 	@scripts/packages.sh build bench

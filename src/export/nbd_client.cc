@@ -49,7 +49,7 @@ class Client final : public NbdClient {
 
   void flush(store::Done<void> done) override {
     if (!offers(kSendFlush)) return refuse(std::move(done), ErrorKind::unsupported, "this NBD server offers no flush");
-    link_->submit({0, kFlush, 0, 0, 0}, {}, {}, plain(std::move(done)));
+    link_->submit({0, kFlush, 0, 0, 0}, {}, {}, std::move(done));
   }
 
   void zero(std::uint64_t offset, std::uint64_t length, store::ZeroMode mode, store::Durability durability,
@@ -88,11 +88,11 @@ class Client final : public NbdClient {
       return;
     }
     const auto piece = static_cast<std::uint32_t>(std::min(length, kRangeBytesMax));
-    link_->submit({0, kBlockStatus, 0, offset, piece}, {}, {},
-                  [offset, piece, done = std::move(done)](Result<std::vector<Descriptor>> row) mutable {
-                    if (!row) return done(fail(std::move(row).error()));
-                    done(extents_of(*row, offset, piece));
-                  });
+    link_->submit_status({0, kBlockStatus, 0, offset, piece},
+                         [offset, piece, done = std::move(done)](Result<std::vector<Descriptor>> row) mutable {
+                           if (!row) return done(fail(std::move(row).error()));
+                           done(extents_of(*row, offset, piece));
+                         });
   }
 
   void on_lost(std::move_only_function<void(Error)> handler) override { link_->on_lost(std::move(handler)); }
@@ -133,18 +133,11 @@ class Client final : public NbdClient {
     };
   }
 
-  static NbdClientLink::Answer plain(store::Done<void> done) {
-    return [done = std::move(done)](Result<std::vector<Descriptor>> row) mutable {
-      if (!row) return done(fail(std::move(row).error()));
-      done({});
-    };
-  }
-
   // Cuts [0, length) into requests of at most `piece_max` bytes; `done` hears the first error, when all have ended.
   template <class Submit>
   void in_pieces(std::uint64_t length, std::uint64_t piece_max, store::Done<void> done, Submit submit) {
     if (length == 0) return scheduler_.post([done = std::move(done)]() mutable { done({}); });
-    if (length <= piece_max) return submit(0, static_cast<std::uint32_t>(length), plain(std::move(done)));
+    if (length <= piece_max) return submit(0, static_cast<std::uint32_t>(length), std::move(done));
     struct Join {
       std::uint64_t missing;
       Result<void> result;
@@ -152,9 +145,8 @@ class Client final : public NbdClient {
     };
     auto join = std::make_shared<Join>(Join{divide_up(length, piece_max), {}, std::move(done)});
     for (std::uint64_t at = 0; at < length; at += piece_max) {
-      submit(at, static_cast<std::uint32_t>(std::min(piece_max, length - at)),
-             NbdClientLink::Answer([join](Result<std::vector<Descriptor>> row) {
-               if (!row && join->result) join->result = fail(std::move(row).error());
+      submit(at, static_cast<std::uint32_t>(std::min(piece_max, length - at)), store::Done<void>([join](Result<void> ended) {
+               if (!ended && join->result) join->result = std::move(ended);
                if (--join->missing == 0) join->done(std::move(join->result));
              }));
     }

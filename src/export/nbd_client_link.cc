@@ -236,17 +236,18 @@ void NbdClientLink::take_data() {
 
 // --- Requests ---
 
-void NbdClientLink::submit(Request request, ConstBytes payload, MutableBytes into, Answer done) {
-  ++unanswered_;
-  if (lost_) {
-    scheduler_.post([weak = weak_from_this(), done = std::move(done), error = *lost_]() mutable {
-      auto self = weak.lock();
-      if (!self || self->abandoned_) return;
-      --self->unanswered_;
-      done(fail(ErrorKind::connection_lost, error.message()));
-    });
-    return;
-  }
+void NbdClientLink::submit(Request request, ConstBytes payload, MutableBytes into, net::Done<void> done) {
+  Pending& pending = begin(request);
+  pending.payload = payload;
+  pending.into = into;
+  pending.done = std::move(done);
+}
+
+void NbdClientLink::submit_status(Request request, net::Done<std::vector<Descriptor>> done) {
+  begin(request).status_done = std::move(done);
+}
+
+NbdClientLink::Pending& NbdClientLink::begin(Request request) {
   if (free_.empty()) {
     free_.push_back(static_cast<std::uint32_t>(table_.size()));
     table_.emplace_back();
@@ -258,16 +259,21 @@ void NbdClientLink::submit(Request request, ConstBytes payload, MutableBytes int
   request.cookie = std::uint64_t{++uses_[index]} << 32 | index;
   pending.request = request;
   encode_request(request, pending.head);
-  pending.payload = payload;
-  pending.into = into;
-  pending.done = std::move(done);
+  pending.payload = {};
+  pending.into = {};
   pending.active = true;
   pending.sent = pending.answered = false;
   pending.filled = 0;
   pending.error.reset();
   pending.descriptors.clear();
-  queue_.push_back(&pending);
-  send_soon();
+  ++unanswered_;
+  if (lost_) {
+    end_soon();
+  } else {
+    queue_.push_back(&pending);
+    send_soon();
+  }
+  return pending;
 }
 
 Result<NbdClientLink::Pending*> NbdClientLink::find(std::uint64_t cookie) {
@@ -290,8 +296,13 @@ void NbdClientLink::end_if_complete(Pending& pending) {
   pending.active = false;
   --unanswered_;
   free_.push_back(static_cast<std::uint32_t>(pending.request.cookie & 0xffffffff));
-  Answer done = std::exchange(pending.done, nullptr);
-  if (pending.error) return done(fail(*std::exchange(pending.error, std::nullopt)));
+  std::optional<Error> error = std::exchange(pending.error, std::nullopt);
+  if (pending.done) {
+    net::Done<void> done = std::exchange(pending.done, nullptr);
+    return done(error ? Result<void>(fail(std::move(*error))) : Result<void>());
+  }
+  net::Done<std::vector<Descriptor>> done = std::exchange(pending.status_done, nullptr);
+  if (error) return done(fail(std::move(*error)));
   done(std::exchange(pending.descriptors, {}));
 }
 
@@ -353,11 +364,18 @@ void NbdClientLink::handle_sent(Result<void> sent) {
 
 // --- The end ---
 
-void NbdClientLink::lose(Error error) {
+void NbdClientLink::lose(const Error& error) {
   if (lost_) return;
   lost_ = Error(ErrorKind::connection_lost, error.message());
   stream_->close();
   end_all();
+}
+
+// For requests that come after the end.
+void NbdClientLink::end_soon() {
+  scheduler_.post([weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->end_all();
+  });
 }
 
 // Once the stream has let go of everybody's memory.
@@ -367,7 +385,8 @@ void NbdClientLink::end_all() {
   self_.reset();
   if (open_done_) std::exchange(open_done_, nullptr)(fail(*lost_));
   queue_.clear();
-  for (std::size_t i = 0; i < table_.size() && !abandoned_; ++i) {
+  // Who asks again from inside his answer is told later.
+  for (std::size_t i = 0, count = table_.size(); i < count && !abandoned_; ++i) {
     Pending& pending = table_[i];
     if (!pending.active) continue;
     pending.sent = pending.answered = true;

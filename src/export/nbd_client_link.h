@@ -24,10 +24,11 @@ class NbdClientLink final : public std::enable_shared_from_this<NbdClientLink> {
   // Ends once, with the export or why not. Until then the link keeps itself alive.
   void open(net::Done<OpenedExport> done);
 
-  // One request and its reply; `request.cookie` is the link's to choose. `payload` and `into` live until `done`, which is told
-  // what BLOCK_STATUS found, else an empty row. Never called from inside.
-  using Answer = net::Done<std::vector<nbd::Descriptor>>;
-  void submit(nbd::Request request, ConstBytes payload, MutableBytes into, Answer done);
+  // One request and its reply; `request.cookie` is the link's to choose. `payload` and `into` live until `done`, which is never
+  // called from inside.
+  void submit(nbd::Request request, ConstBytes payload, MutableBytes into, net::Done<void> done);
+  // BLOCK_STATUS, and what it found.
+  void submit_status(nbd::Request request, net::Done<std::vector<nbd::Descriptor>> done);
 
   void on_lost(std::move_only_function<void(Error)> handler) { lost_handler_ = std::move(handler); }
   std::size_t unanswered() const { return unanswered_; }
@@ -40,7 +41,8 @@ class NbdClientLink final : public std::enable_shared_from_this<NbdClientLink> {
     std::array<std::byte, nbd::kRequestBytes> head;
     ConstBytes payload;
     MutableBytes into;
-    Answer done;
+    net::Done<void> done;  // one of the two
+    net::Done<std::vector<nbd::Descriptor>> status_done;
     bool active = false;
     bool sent = false;  // the stream has let go of `payload`
     bool answered = false;
@@ -61,6 +63,7 @@ class NbdClientLink final : public std::enable_shared_from_this<NbdClientLink> {
   Result<bool> wait_for(std::size_t bytes);
   void begin_data(Pending& pending, std::uint64_t at, std::uint64_t length, bool last);
   void take_data();
+  Pending& begin(nbd::Request request);
   Result<Pending*> find(std::uint64_t cookie);
   void answer(Pending& pending);
   void end_if_complete(Pending& pending);
@@ -69,7 +72,8 @@ class NbdClientLink final : public std::enable_shared_from_this<NbdClientLink> {
   void send_soon();
   void send();
   void handle_sent(Result<void> sent);
-  void lose(Error error);
+  void lose(const Error& error);
+  void end_soon();
   void end_all();
 
   ConstBytes buffered() const { return ConstBytes(buffer_).subspan(begin_, end_ - begin_); }

@@ -17,6 +17,7 @@ constexpr std::size_t kSpansMax = 512;
 constexpr std::size_t kGatherBytesHigh = 1024 * 1024;
 // A client whose socket is always ready lets the others have their turn after this many rounds.
 constexpr int kRoundsMax = 16;
+constexpr std::size_t kAskedBytesHigh = 4 * 1024;
 constexpr std::size_t kDescriptorsMax = 16 * 1024;
 // How long replies of a drained connection may wait for a client that does not read.
 constexpr Duration kGrace = Duration::seconds(1);
@@ -59,6 +60,7 @@ NbdConnection::NbdConnection(ConnectionId id, ConnectionHost& host, net::Schedul
 NbdConnection::~NbdConnection() = default;
 
 void NbdConnection::start() {
+  limit_time(limits_.handshake_time_max);
   pump();
 }
 
@@ -81,7 +83,7 @@ void NbdConnection::close_now() {
 void NbdConnection::abandon() {
   host_ = nullptr;
   closed_ = ending_ = gone_ = true;
-  scheduler_.cancel(grace_);
+  scheduler_.cancel(timer_);
   stream_.reset();
   reading_ = writing_ = false;
   if (executing_ > 0) self_ = shared_from_this();
@@ -134,21 +136,27 @@ void NbdConnection::settle() {
   if (closed_ && in_flight_ == 0 && !writing_ && !reading_) {
     if (gone_) return;
     gone_ = true;
-    scheduler_.cancel(grace_);
+    scheduler_.cancel(timer_);
     if (host_ != nullptr) host_->connection_gone(id_);
     return;
   }
-  if (hurried_ && !closed_ && grace_.value == 0)
-    grace_ = scheduler_.schedule(scheduler_.now() + kGrace, [weak = weak_from_this()] {
-      if (auto self = weak.lock()) self->close_now();
-    });
+  if (std::exchange(hurried_, false) && !closed_) limit_time(kGrace);
+}
+
+// Closes the connection after that time.
+void NbdConnection::limit_time(Duration left) {
+  scheduler_.cancel(timer_);
+  timer_ = scheduler_.schedule(scheduler_.now() + left, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->close_now();
+  });
 }
 
 // --- Reading and writing ---
 
 void NbdConnection::receive() {
   if (reading_ || ending_ || peer_ended_ || held_) return;
-  if (phase_ == Phase::handshake && (writing_ || asked_)) return;
+  // While its option waits for an answer the client is read on a little, so that its end is noticed.
+  if (phase_ == Phase::handshake && (writing_ || (asked_ && receiver_.buffered().size() >= kAskedBytesHigh))) return;
   reading_ = true;
   stream_->read(receiver_.room(), [this](Result<std::size_t> count) { handle_received(std::move(count)); });
 }
@@ -240,6 +248,7 @@ void NbdConnection::negotiate() {
 void NbdConnection::ask_option() {
   if (asked_) return;
   asked_ = true;
+  scheduler_.cancel(timer_);  // the client does not decide how long this takes
   host_->ask_option(id_, negotiation_.asked_option(), negotiation_.asked_payload(), [weak = weak_from_this()](OptionReply reply) {
     if (auto self = weak.lock()) self->handle_option_answer(std::move(reply));
   });
@@ -249,6 +258,7 @@ void NbdConnection::ask_option() {
 void NbdConnection::handle_option_answer(OptionReply reply) {
   scheduler_.post([self = shared_from_this(), reply = std::move(reply)] {
     if (self->ending_ || !std::exchange(self->asked_, false)) return;
+    self->limit_time(self->limits_.handshake_time_max);
     self->negotiation_.handle_answer(reply.type, reply.payload);
     self->pump();
   });
@@ -265,6 +275,7 @@ void NbdConnection::begin_transmission() {
   rules_.sizes = offered->sizes;
   rules_.allocation_context = agreement_.allocation_context;
   phase_ = Phase::transmission;
+  scheduler_.cancel(timer_);
 }
 
 // --- Requests ---

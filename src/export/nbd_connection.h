@@ -82,6 +82,7 @@ class NbdConnection final : public std::enable_shared_from_this<NbdConnection>, 
   void send_replies();
   void handle_sent(Result<void> sent);
   void settle();
+  void limit_time(Duration left);
 
   Operation& begin_operation(ReceivedRequest& received);
   void execute(Operation& operation);
@@ -133,7 +134,7 @@ class NbdConnection final : public std::enable_shared_from_this<NbdConnection>, 
   bool hurried_ = false;  // drained: does not wait forever for a client that does not read
   bool closed_ = false;
   bool gone_ = false;
-  net::TimerId grace_;
+  net::TimerId timer_;                   // of the handshake, then of the end
   std::shared_ptr<NbdConnection> self_;  // once abandoned, until the device has nothing of it
 };
 

@@ -35,6 +35,9 @@ struct NbdLimits {
   std::uint32_t requests_in_flight_max = 256;            // per connection; then the socket is not read
   std::uint64_t bytes_in_flight_max = 64 * 1024 * 1024;  // per connection, likewise
   std::uint32_t connections_max = 1024;
+  // From the first byte to the choice of an export, or a silent peer would keep its place for good. The time that a known
+  // option's answer takes does not count.
+  Duration handshake_time_max = Duration::seconds(30);
 };
 
 struct ConnectionId {
@@ -60,7 +63,7 @@ class OptionHandler {
 
 class NbdServer {
  public:
-  // `options` may be null. All references outlive the server.
+  // `options` may be null. All references outlive the server. Not to be destroyed from inside a call to `options`.
   NbdServer(net::Scheduler& scheduler, net::BufferPool& buffers, NbdLimits limits, OptionHandler* options);
   ~NbdServer();
   NbdServer(const NbdServer&) = delete;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,13 @@
 #include "store/block_device.h"
 
 namespace godwit::exports::test {
+
+inline Bytes pattern(std::size_t size, std::uint64_t seed) {
+  Random random(seed);
+  Bytes bytes(size);
+  for (std::byte& b : bytes) b = static_cast<std::byte>(random.next());
+  return bytes;
+}
 
 class TestScheduler final : public net::Scheduler {
  public:
@@ -288,6 +296,20 @@ class TestDevice final : public store::BlockDevice {
   TestScheduler& scheduler_;
   Bytes content_;
   std::vector<net::Task> held_;
+};
+
+// Keeps what a `done` was told.
+template <class T>
+struct Told {
+  std::optional<Result<T>> result;
+  net::Done<T> done() {
+    return [this](Result<T> told) {
+      GODWIT_CHECK(!result);  // told twice
+      result.emplace(std::move(told));
+    };
+  }
+  bool ok() const { return result && result->has_value(); }
+  ErrorKind error() const { return result && !*result ? result->error().kind() : ErrorKind::usage; }
 };
 
 }  // namespace godwit::exports::test

@@ -153,18 +153,19 @@ struct EventLoop::Impl final : public Reactor {
   std::unique_ptr<Watch> watch(int descriptor) override { return std::make_unique<AsioWatch>(context, descriptor); }
 
   void resolve(const std::string& host, std::uint16_t port, Done<std::vector<SocketAddress>> done) override {
-    resolver.async_resolve(host, std::to_string(port), asio::ip::resolver_base::numeric_service,
-                           [host, done = std::move(done)](error_code error, asio::ip::tcp::resolver::results_type found) mutable {
-                             if (error == asio::error::operation_aborted) return;
-                             std::vector<SocketAddress> addresses;
-                             for (const auto& entry : found) {
-                               const asio::ip::tcp::endpoint endpoint = entry.endpoint();
-                               addresses.emplace_back(endpoint.data(), static_cast<socklen_t>(endpoint.size()));
-                             }
-                             if (!error && !addresses.empty()) return done(std::move(addresses));
-                             const std::string why = error ? error.message() : "no address";
-                             done(fail(ErrorKind::not_found, fmt::format("resolve {}: {}", host, why)));
-                           });
+    resolver.async_resolve(
+        host, std::to_string(port), asio::ip::resolver_base::numeric_service,
+        [host, done = std::move(done)](error_code error, const asio::ip::tcp::resolver::results_type& found) mutable {
+          if (error == asio::error::operation_aborted) return;
+          std::vector<SocketAddress> addresses;
+          for (const auto& entry : found) {
+            const asio::ip::tcp::endpoint endpoint = entry.endpoint();
+            addresses.emplace_back(endpoint.data(), static_cast<socklen_t>(endpoint.size()));
+          }
+          if (!error && !addresses.empty()) return done(std::move(addresses));
+          const std::string why = error ? error.message() : "no address";
+          done(fail(ErrorKind::not_found, fmt::format("resolve {}: {}", host, why)));
+        });
   }
 
   void wait_for_signal() {

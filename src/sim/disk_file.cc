@@ -50,7 +50,7 @@ void DiskFile::apply(Change change) {
   if (unsynced_.size() > kUnsyncedMax) write_back_oldest();
 }
 
-void DiskFile::apply_durably(Change change) {
+void DiskFile::apply_durably(const Change& change) {
   if (change.length == 0) return;
   size_ = std::max(size_, change.end());
   put(live_, change);

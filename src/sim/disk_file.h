@@ -42,7 +42,7 @@ class DiskFile {
   // The change is to be seen from now on; it may be beyond the end, which grows the file.
   void apply(Change change);
   // The same, and is on stable storage.
-  void apply_durably(Change change);
+  void apply_durably(const Change& change);
 
   // Everything applied up to now; pass it to flush() when the flush ends.
   std::uint64_t flush_mark() const { return next_number_; }

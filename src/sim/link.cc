@@ -127,7 +127,7 @@ void Fabric::try_connect(std::shared_ptr<Attempt> attempt) {
     return world_.between(random_, l.quality.latency, l.quality.latency + l.quality.jitter);
   };
   const Duration way_there = way(*there), way_back = way(*back);
-  const auto answer_error = [&](Duration delay, ErrorKind kind, std::string why) {
+  const auto answer_error = [&](Duration delay, ErrorKind kind, const std::string& why) {
     Error error(kind, "connect to " + attempt->to.text() + ": " + why);
     world_.schedule(delay, [attempt, error = std::move(error)] { attempt->done(fail(error)); }, attempt->group);
   };

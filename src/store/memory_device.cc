@@ -60,6 +60,7 @@ class MemoryDevice final : public BlockDevice {
   std::uint64_t size() const override { return size_; }
   bool read_only() const override { return false; }
   MutableBytes memory() override { return {bytes_, size_}; }
+  bool punches() const override { return true; }
 
   void read(std::uint64_t offset, MutableBytes into, Done<void> done) override {
     if (auto error = range_error("read", kName, offset, into.size(), size_)) return finish(std::move(done), fail(*error));

@@ -89,12 +89,13 @@ class Worker {
       if (!stream) return end("connect: " + stream.error().message());
       exports::NbdClientOptions options;
       options.export_name = export_name;
-      exports::NbdClient::open(loop_, std::move(*stream), std::move(options), [this](Result<std::unique_ptr<exports::NbdClient>> client) {
-        if (!client) return end("NBD: " + client.error().message());
-        client_ = std::move(*client);
-        client_->on_lost([this](Error error) { end("the connection was lost: " + error.message()); });
-        next();
-      });
+      exports::NbdClient::open(loop_, std::move(*stream), std::move(options),
+                               [this](Result<std::unique_ptr<exports::NbdClient>> client) {
+                                 if (!client) return end("NBD: " + client.error().message());
+                                 client_ = std::move(*client);
+                                 client_->on_lost([this](Error error) { end("the connection was lost: " + error.message()); });
+                                 next();
+                               });
     });
     loop_.run();
     client_.reset();
@@ -239,8 +240,10 @@ int verify(const char* image_path, const char* blocks_path, const char* journal_
   }
   for (const JournalLine& line : journal)
     if (count[line.sequence] != 1)
-      return fail_with("record " + std::to_string(line.sequence) + " stands there " + std::to_string(count[line.sequence]) + " times");
-  if (count.size() != journal.size()) return fail_with(std::to_string(count.size()) + " records found, " + std::to_string(journal.size()) + " were acknowledged");
+      return fail_with("record " + std::to_string(line.sequence) + " stands there " + std::to_string(count[line.sequence]) +
+                       " times");
+  if (count.size() != journal.size())
+    return fail_with(std::to_string(count.size()) + " records found, " + std::to_string(journal.size()) + " were acknowledged");
   std::printf("%zu\n", journal.size());
   return 0;
 }
@@ -250,12 +253,18 @@ int run(int argc, char** argv) {
   if (verb == "replay" && argc == 4) return replay(argv[2], argv[3]);
   if (verb == "verify" && argc == 5) return verify(argv[2], argv[3], argv[4]);
   net::EventLoop loop;
-  if (verb == "write" && argc == 7) return RecordWriter(loop, read_blocks(argv[4]), argv[5], std::atof(argv[6])).run(argv[2], argv[3]);
+  if (verb == "write" && argc == 7)
+    return RecordWriter(loop, read_blocks(argv[4]), argv[5], std::atof(argv[6])).run(argv[2], argv[3]);
   if (verb == "read" && argc == 6) return LatencyReader(loop, read_blocks(argv[4]), argv[5]).run(argv[2], argv[3]);
-  return fail_with("usage: write NBD EXPORT BLOCKS JOURNAL RATE | read NBD EXPORT BLOCKS REPORT | replay IMAGE JOURNAL | verify IMAGE BLOCKS JOURNAL"), 2;
+  return fail_with(
+             "usage: write NBD EXPORT BLOCKS JOURNAL RATE | read NBD EXPORT BLOCKS REPORT | replay IMAGE JOURNAL | verify IMAGE "
+             "BLOCKS JOURNAL"),
+         2;
 }
 
 }  // namespace
 }  // namespace godwit
 
-int main(int argc, char** argv) { return godwit::run(argc, argv); }
+int main(int argc, char** argv) {
+  return godwit::run(argc, argv);
+}

@@ -200,8 +200,8 @@ fio_tests() {
   have fio || return 0
   fio --enghelp 2>/dev/null | grep -qw nbd || { echo "skipped: fio has no nbd engine"; return 0; }
   check "$1: fio, random blocks verified" fio --name=verify --ioengine=nbd --uri="$uri" --rw=randrw --bsrange=512-256k --size=32m \
-    --iodepth=32 --verify=crc32c --verify_fatal=1 --do_verify=1 --fsync=100 --trim_percentage=0 --randseed=7
-  check "$1: fio, two connections" fio --ioengine=nbd --uri="$uri" --rw=randwrite --bs=4k --size=8m --iodepth=64 --verify=crc32c \
+    --iodepth=32 --verify_state_save=0 --verify=crc32c --verify_fatal=1 --do_verify=1 --fsync=100 --trim_percentage=0 --randseed=7
+  check "$1: fio, two connections" fio --ioengine=nbd --uri="$uri" --rw=randwrite --bs=4k --size=8m --iodepth=64 --verify_state_save=0 --verify=crc32c \
     --verify_fatal=1 --name=a --offset=0 --name=b --offset=16m
 }
 

@@ -6,7 +6,9 @@
 
 namespace godwit::volume {
 
-static unsigned index_of(BlockGate::Party party) { return static_cast<unsigned>(party); }
+static unsigned index_of(BlockGate::Party party) {
+  return static_cast<unsigned>(party);
+}
 
 // Ranges are a few blocks long but for zeroing and trimming; those walk their blocks too, which is far cheaper than their I/O.
 void BlockGate::count(const Hold& hold, bool held, int change) {

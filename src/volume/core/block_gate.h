@@ -1,6 +1,6 @@
-// Keeps two parties out of each other's blocks: at the source the migrator's reads and the application's writes, at the destination
-// the application's reads and the source's writes. Members of one party share a block; the other party waits its turn, first come
-// first served. So no block is ever sent or read half old and half new.
+// Keeps two parties out of each other's blocks: at the source the migrator's reads and the application's writes, at the
+// destination the application's reads and the source's writes. Members of one party share a block; the other party waits its
+// turn, first come first served. So no block is ever sent or read half old and half new.
 #pragma once
 
 #include <cstdint>

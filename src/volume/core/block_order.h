@@ -56,7 +56,7 @@ class BlockOrder {
   const VolatilityMonitor* monitor_;
   Bitset unsent_;
   std::uint64_t count_ = 0;
-  std::uint64_t cursor_ = 0;  // no unsent block with count zero lies below, as long as nothing is added
+  std::uint64_t cursor_ = 0;        // no unsent block with count zero lies below, as long as nothing is added
   std::vector<std::uint64_t> hot_;  // what is left when all of it is hot, next one last
   std::uint64_t hot_size_ = 0;
   std::uint64_t hot_taken_ = 0;

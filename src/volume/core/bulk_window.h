@@ -1,6 +1,7 @@
-// How many bytes of bulk may be on their way and unanswered: enough to keep the path full, not so many that an urgent block queues
-// behind them. The path's shortest round trip and its highest delivery rate, both seen lately, give what fits in it; half as much
-// again keeps it busy while answers are on their way. Between two hosts on one machine that is little, over a long line much.
+// How many bytes of bulk may be on their way and unanswered: enough to keep the path full, not so many that an urgent block
+// queues behind them. The path's shortest round trip and its highest delivery rate, both seen lately, give what fits in it; half
+// as much again keeps it busy while answers are on their way. Between two hosts on one machine that is little, over a long line
+// much.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Our own requests on one connection that await their answer. An id is never 0 and never one that is still outstanding; an answer is
-// matched on (device, id). Source: silo.md 3.
+// Our own requests on one connection that await their answer. An id is never 0 and never one that is still outstanding; an answer
+// is matched on (device, id). Source: silo.md 3.
 #pragma once
 
 #include <cstdint>

@@ -215,6 +215,7 @@ void Ownership::handle_link_down(LinkId link) {
   if (pending_pull_ && pending_pull_->from.link == link) pending_pull_.reset();
   if (!session_ || session_->peer.link != link) return;
   if (lock_) unlock();  // a cut while locked unlocks at once
+  forget_start(session_->id);
   session_.reset();
   preparing_.reset();
   if (record_.state == CopyState::receiving) whole_ = false;
@@ -227,8 +228,18 @@ void Ownership::handle_session_ended(const SessionId& session) {
   if (std::optional<PendingPull> pull = std::exchange(pending_pull_, std::nullopt)) on_pull(pull->from, pull->message);
 }
 
+// What was to begin behind a record write does not begin any more.
+void Ownership::forget_start(const SessionId& session) {
+  std::erase_if(effects_, [&](const OwnershipEffect& effect) {
+    const auto* sending = std::get_if<StartSending>(&effect);
+    const auto* receiving = std::get_if<StartReceiving>(&effect);
+    return (sending && sending->session == session) || (receiving && receiving->session == session);
+  });
+}
+
 void Ownership::end_session() {
   if (!session_) return;
+  forget_start(session_->id);
   ending_ = session_->id;
   effects_.push_back(EndSession{session_->id});
   session_.reset();
@@ -236,7 +247,9 @@ void Ownership::end_session() {
   if (record_.state == CopyState::receiving) whole_ = false;
 }
 
-void Ownership::set_export_address(std::string address) { me_.export_address = std::move(address); }
+void Ownership::set_export_address(std::string address) {
+  me_.export_address = std::move(address);
+}
 
 bool Ownership::in_session_of(const Sender& from, const ControlMessage& m) const {
   return session_ && session_->peer.link == from.link && (!m.session || *m.session == session_->id);
@@ -286,7 +299,8 @@ std::optional<RefuseCode> Ownership::refusal_of_owner(const Sender& from, const 
   if (record_.reserved) {
     if (record_.reserved->host != from.host) return RefuseCode::busy;
   } else {
-    const auto noted = std::find_if(record_.words.begin(), record_.words.end(), [&](const auto& w) { return w.host == from.host; });
+    const auto noted =
+        std::find_if(record_.words.begin(), record_.words.end(), [&](const auto& w) { return w.host == from.host; });
     const bool is_new = noted == record_.words.end() || std::pair(from.boot, word) > std::pair(noted->boot, noted->word);
     if (word == 0 || !is_new) return RefuseCode::cancelled;
   }
@@ -501,7 +515,8 @@ Result<void> Ownership::cancel() {
       return {};
     }
     case CopyState::relinquished: {
-      if (record_.heard || !record_.peer) return fail(ErrorKind::refused, "the volume has been handed over: the other host owns it");
+      if (record_.heard || !record_.peer)
+        return fail(ErrorKind::refused, "the volume has been handed over: the other host owns it");
       record_.reserved.reset();
       decide();
       ControlMessage message = about(ControlType::revoke);
@@ -583,7 +598,8 @@ void Ownership::on_prepare(const Sender& from, const ControlMessage& m) {
   }
   const bool sound = record_.state == CopyState::receiving && !record_.has_declined(*m.h) && !record_.chain.contains(*m.h);
   if (!sound || !whole_) {
-    effects_.push_back(DropLink{from.link, !sound ? "PREPARE for an attempt that is over" : "PREPARE before every block was here"});
+    effects_.push_back(
+        DropLink{from.link, !sound ? "PREPARE for an attempt that is over" : "PREPARE before every block was here"});
     return;
   }
   preparing_ = *m.h;
@@ -623,7 +639,8 @@ void Ownership::on_grant(const Sender& from, const ControlMessage& m) {
     own(m);
     return answer_owned(from.host, from.link);
   }
-  if (const ChainEntry* entry = record_.chain.find(*m.h); entry && entry->owner == me_.host) return answer_owned(from.host, from.link);
+  if (const ChainEntry* entry = record_.chain.find(*m.h); entry && entry->owner == me_.host)
+    return answer_owned(from.host, from.link);
   if (record_.has_declined(*m.h)) {
     ControlMessage message = about(ControlType::declined);
     message.h = m.h;

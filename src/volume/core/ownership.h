@@ -149,7 +149,7 @@ class Ownership {
   Result<void> cancel();
 
   // --- state ---
-  const Record& record() const { return record_; }        // as decided; maybe not yet durable
+  const Record& record() const { return record_; }  // as decided; maybe not yet durable
   const Record& durable_record() const { return durable_; }
   FaceMode face_mode() const;
   // Durable OWNED, not given up: the one who accepts writes.
@@ -203,6 +203,7 @@ class Ownership {
   ControlMessage about(ControlType type) const;
   bool in_session_of(const Sender& from, const ControlMessage& m) const;
   void end_session();
+  void forget_start(const SessionId& session);
   void leave(bool tell_peer);
   void become(CopyState state);
   void decide();  // queues the record as it stands, and the names that follow from it
@@ -216,11 +217,11 @@ class Ownership {
   bool whole_ = false;
   bool failed_ = false;
   bool busy_ = false;
-  std::optional<Session> session_;        // A: accepted; B: accepted by A
-  std::optional<SessionId> asked_;        // B: PULL sent, not answered
+  std::optional<Session> session_;  // A: accepted; B: accepted by A
+  std::optional<SessionId> asked_;  // B: PULL sent, not answered
   LinkId asked_link_;
   std::optional<Lock> lock_;
-  std::optional<HandoverId> preparing_;   // B: syncing for this attempt
+  std::optional<HandoverId> preparing_;  // B: syncing for this attempt
   std::optional<PendingPull> pending_pull_;
   std::optional<SessionId> ending_;
   bool barrier_ = false;  // a WriteRecord, AgreeNames or EndSession is out, its answer awaited

@@ -16,8 +16,9 @@ SourceSession::SourceSession(SourceConfig config, std::vector<SourceDevice> devi
     Device device(std::move(d), blocks);
     // silo.md 6.4: the group's budget is shared by size.
     const std::uint64_t budget = std::max<std::uint64_t>(config.blocks_in_flight_original, n) - n;
-    device.in_flight_max = 1 + static_cast<std::uint32_t>(static_cast<double>(budget) * static_cast<double>(device.spec.info.size) /
-                                                          static_cast<double>(total));
+    device.in_flight_max =
+        1 + static_cast<std::uint32_t>(static_cast<double>(budget) * static_cast<double>(device.spec.info.size) /
+                                       static_cast<double>(total));
     devices_.push_back(std::move(device));
   }
 }
@@ -95,7 +96,8 @@ void SourceSession::handle_packet(Instant now, const FrameHeader& header, const 
     if (const auto* need = std::get_if<NeedAt>(&packet)) handle_need(*device, need->offset, need->length);
     if (const auto* dont = std::get_if<DontNeedAt>(&packet)) handle_dont_need(*device, dont->offset, dont->length);
     if (const auto* read = std::get_if<ReadAt>(&packet)) handle_read(*device, header.tx, *read);
-    if (const auto* by_hash = std::get_if<ReadByHash>(&packet)) work_.push_back(AnswerReadByHash{header.device, header.tx, by_hash->hash});
+    if (const auto* by_hash = std::get_if<ReadByHash>(&packet))
+      work_.push_back(AnswerReadByHash{header.device, header.tx, by_hash->hash});
   }
   advance(now);
 }
@@ -129,7 +131,8 @@ void SourceSession::answer_write(Instant now, const FrameHeader& header, std::op
   if (request.block_class != BlockClass::urgent && request.wire_bytes > 1024)
     window_.handle_answer(now, request.sent, delivered_bytes_ - request.delivered_before);
   if (!length) return block_refused(device, request, "the destination could not store it");
-  if (*length != static_cast<std::uint32_t>(request.bytes)) return block_refused(device, request, "the destination stored another length");
+  if (*length != static_cast<std::uint32_t>(request.bytes))
+    return block_refused(device, request, "the destination stored another length");
 }
 
 // A refused block is sent again, a few times; a copy with a failed block is never declared complete.
@@ -150,7 +153,8 @@ void SourceSession::handle_read_failed(DeviceId id, TxId tx, const std::string& 
 }
 
 // Blocks that [offset, offset + length) touches, cut at the device's end; nothing when the range is senseless.
-static std::optional<std::pair<std::uint64_t, std::uint64_t>> cut(const Geometry& geometry, std::int64_t offset, std::int32_t length) {
+static std::optional<std::pair<std::uint64_t, std::uint64_t>> cut(const Geometry& geometry, std::int64_t offset,
+                                                                  std::int32_t length) {
   if (offset < 0 || length <= 0 || static_cast<std::uint64_t>(offset) >= geometry.size_bytes) return std::nullopt;
   const auto begin = static_cast<std::uint64_t>(offset);
   return std::pair(begin, std::min(geometry.size_bytes, begin + static_cast<std::uint64_t>(length)));
@@ -182,7 +186,8 @@ void SourceSession::handle_read(Device& device, TxId tx, const ReadAt& read) {
     return;
   }
   const auto offset = static_cast<std::uint64_t>(read.offset);
-  const auto length = static_cast<std::uint32_t>(std::min<std::uint64_t>(static_cast<std::uint64_t>(read.length), geometry.size_bytes - offset));
+  const auto length =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(static_cast<std::uint64_t>(read.length), geometry.size_bytes - offset));
   if (length > 0) device.spec.tracker->track(geometry.block_at(offset).value, geometry.block_at(offset + length - 1).value + 1);
   work_.push_back(AnswerRead{device.spec.id, tx, offset, length, false});
 }
@@ -192,7 +197,8 @@ void SourceSession::handle_extents(DeviceId id, BlockIndex first, BlockIndex las
   if (!device) return;
   device->extents_asked = false;
   device->extents_known = std::max(device->extents_known, last.value);
-  for (std::uint64_t b = zero_blocks.next_set(first.value); b < last.value; b = zero_blocks.next_set(b + 1)) device->zeroes.set(b);
+  for (std::uint64_t b = zero_blocks.next_set(first.value); b < last.value; b = zero_blocks.next_set(b + 1))
+    device->zeroes.set(b);
 }
 
 // --- phases ---
@@ -227,7 +233,8 @@ void SourceSession::advance(Instant now) {
       return choose_next_round(now);
     case Phase::last_set: {
       // Towards an original this host stops being the owner before the event that lets the other run, never after.
-      const bool lists_answered = std::all_of(devices_.begin(), devices_.end(), [](const Device& d) { return d.lists_awaited == 0; });
+      const bool lists_answered =
+          std::all_of(devices_.begin(), devices_.end(), [](const Device& d) { return d.lists_awaited == 0; });
       const bool may_give = is_custom_hand_over() ? lists_answered : pass_is_over();
       const bool gives = peer_ == PeerKind::original && config_.legacy != LegacyHandOver::none;
       if (gives && may_give && !std::exchange(relinquishing_, true)) {
@@ -292,7 +299,8 @@ void SourceSession::send_dirty_lists(Instant now, Device& d, const Bitset& dirty
 
 void SourceSession::begin_lock(Instant now) {
   phase_ = Phase::locking;
-  const Duration patience = std::min(config_.downtime_max_ever, config_.downtime_max * (std::int64_t{1} << std::min(misses_, 10u)));
+  const Duration patience =
+      std::min(config_.downtime_max_ever, config_.downtime_max * (std::int64_t{1} << std::min(misses_, 10u)));
   lock_deadline_ = now + patience;
   locked_ = true;
   work_.push_back(LockGroup{});
@@ -430,8 +438,13 @@ std::optional<SourceWork> SourceSession::poll_move(Instant now, Device& d, bool 
   }
   d.spec.tracker->track(first, last);
   const std::uint64_t end = last == geometry.block_count() ? geometry.size_bytes : last * geometry.block_size_bytes;
-  Request request{.kind = Request::Kind::blocks, .first = first, .last = last, .bytes = end - geometry.offset_of(next->block),
-                  .wire_bytes = zero ? 64 : wire_size_of(d, next->block), .sent = now, .delivered_before = delivered_bytes_};
+  Request request{.kind = Request::Kind::blocks,
+                  .first = first,
+                  .last = last,
+                  .bytes = end - geometry.offset_of(next->block),
+                  .wire_bytes = zero ? 64 : wire_size_of(d, next->block),
+                  .sent = now,
+                  .delivered_before = delivered_bytes_};
   request.block_class = next->urgent ? BlockClass::urgent : first_pass ? BlockClass::standard : BlockClass::dirty;
   ++d.blocks_in_flight;
   in_flight_bytes_ += request.wire_bytes;
@@ -443,8 +456,8 @@ std::optional<SourceWork> SourceSession::poll_move(Instant now, Device& d, bool 
 }
 
 SourceSession::Progress SourceSession::progress() const {
-  Progress progress{.round = round_, .in_flight_bytes = in_flight_bytes_, .window_bytes = window_.bytes(),
-                    .dropped_answers = dropped_answers_};
+  Progress progress{
+      .round = round_, .in_flight_bytes = in_flight_bytes_, .window_bytes = window_.bytes(), .dropped_answers = dropped_answers_};
   for (const Device& d : devices_) {
     if (!d.taking_part) continue;
     progress.blocks_total += d.spec.geometry().block_count();

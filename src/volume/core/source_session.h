@@ -1,6 +1,7 @@
-// The source's half of one connection: what to send when, from DeviceGroupInfo to the hand-over. Source: silo.md 6, ownership.md 4
-// and 10.1; the table of phases is in src/volume/README.md. It names blocks and ranges; the driver reads, encodes and sends them.
-// Whether it may give a volume away is not decided here but by that volume's Ownership; the driver carries facts between the two.
+// The source's half of one connection: what to send when, from DeviceGroupInfo to the hand-over. Source: silo.md 6, ownership.md
+// 4 and 10.1; the table of phases is in src/volume/README.md. It names blocks and ranges; the driver reads, encodes and sends
+// them. Whether it may give a volume away is not decided here but by that volume's Ownership; the driver carries facts between
+// the two.
 //
 // Phases of the group: opening → first_pass → rounds → locking → last_set → completing → granting → done; a missed lock goes back
 // to rounds. Devices move together: the next phase begins when every device has finished the one before.
@@ -27,21 +28,21 @@ namespace godwit::volume {
 enum class LegacyHandOver : std::uint8_t { none, completed, custom };
 
 struct SourceConfig {
-  std::uint32_t rounds_max = 16;               // dirty rounds before the lock, whatever remains
-  std::uint64_t dirty_threshold_blocks = 256;  // so few dirty blocks in the whole group: lock
+  std::uint32_t rounds_max = 16;                 // dirty rounds before the lock, whatever remains
+  std::uint64_t dirty_threshold_blocks = 256;    // so few dirty blocks in the whole group: lock
   Duration downtime_max = Duration::seconds(2);  // a lock that lasts longer is given up, and tried again with twice the time …
   Duration downtime_max_ever = Duration::seconds(30);  // … up to this
-  std::uint32_t blocks_in_flight_max = 1024;   // per device; towards an original: the group's budget (silo.md 6.4)
+  std::uint32_t blocks_in_flight_max = 1024;           // per device; towards an original: the group's budget (silo.md 6.4)
   std::uint32_t blocks_in_flight_original = 100;
   std::uint32_t urgent_in_flight_max = 16;
-  std::uint32_t attempts_max = 3;              // of one block that the destination refuses
-  std::uint64_t run_bytes_max = 64ull << 20;   // one frame of zeroes; an original decodes it whole, so it gets shorter ones
+  std::uint32_t attempts_max = 3;             // of one block that the destination refuses
+  std::uint64_t run_bytes_max = 64ull << 20;  // one frame of zeroes; an original decodes it whole, so it gets shorter ones
   std::uint64_t run_bytes_original = 4ull << 20;
   std::uint64_t extents_window_bytes = 256ull << 20;  // asked for at a time
   std::uint32_t dirty_list_blocks_max = 1u << 20;
   LegacyHandOver legacy = LegacyHandOver::none;
-  bool lone_device = false;                    // DevInfo instead of DeviceGroupInfo; never a hand-over
-  bool lock_events = false;                    // PreLock … PostUnlock around the lock (lone device only)
+  bool lone_device = false;  // DevInfo instead of DeviceGroupInfo; never a hand-over
+  bool lock_events = false;  // PreLock … PostUnlock around the lock (lone device only)
   BulkWindow::Limits window = {};
 };
 
@@ -51,8 +52,8 @@ struct SourceDevice {
   DirtyTracker* tracker = nullptr;          // the volume's; outlives the session
   const VolatilityMonitor* heat = nullptr;  // likewise; may be null with OrderKind::any
   OrderKind order = OrderKind::volatility;
-  std::optional<Bitset> base_blocks;        // blocks of a base both sides have: sent as sub-type 3, tracked by now
-  bool has_alternates = false;              // an AlternateSources packet is to go before the first block
+  std::optional<Bitset> base_blocks;  // blocks of a base both sides have: sent as sub-type 3, tracked by now
+  bool has_alternates = false;        // an AlternateSources packet is to go before the first block
 
   Geometry geometry() const { return {info.size, info.block_size}; }
 };
@@ -106,7 +107,7 @@ struct SendEvent {
 struct SendPrepare {  // of the device's Ownership, right here in the order of frames
   DeviceId device;
 };
-struct LockGroup {};        // hold every volume's clients, wait for what runs, then handle_locked()
+struct LockGroup {};  // hold every volume's clients, wait for what runs, then handle_locked()
 struct UnlockGroup {
   std::string reason;
 };
@@ -133,9 +134,9 @@ struct SessionFailed {
   std::string reason;
 };
 
-using SourceWork = std::variant<SendGroupInfo, SendDevInfo, SendAlreadyHave, SendAlternateSources, MoveBlock, MoveZeroes, AskExtents,
-                                SendDirtyList, SendEvent, SendPrepare, LockGroup, UnlockGroup, RelinquishGroup, AnswerRead,
-                                AnswerReadByHash, RoundDone, CopyCompleted, SessionFailed>;
+using SourceWork = std::variant<SendGroupInfo, SendDevInfo, SendAlreadyHave, SendAlternateSources, MoveBlock, MoveZeroes,
+                                AskExtents, SendDirtyList, SendEvent, SendPrepare, LockGroup, UnlockGroup, RelinquishGroup,
+                                AnswerRead, AnswerReadByHash, RoundDone, CopyCompleted, SessionFailed>;
 
 class SourceSession {
  public:
@@ -166,7 +167,7 @@ class SourceSession {
   PeerKind peer() const { return peer_; }
   struct Progress {
     std::uint64_t blocks_total = 0;
-    std::uint64_t blocks_left = 0;    // of the pass under way
+    std::uint64_t blocks_left = 0;  // of the pass under way
     std::uint32_t round = 0;
     std::uint64_t in_flight_bytes = 0;
     std::uint64_t window_bytes = 0;
@@ -188,12 +189,11 @@ class SourceSession {
     std::uint32_t attempt = 0;  // which lock an event belongs to
   };
   struct Device {
-    Device(SourceDevice of, std::uint64_t blocks)
-        : spec(std::move(of)), order(blocks, spec.order, spec.heat), zeroes(blocks) {}
+    Device(SourceDevice of, std::uint64_t blocks) : spec(std::move(of)), order(blocks, spec.order, spec.heat), zeroes(blocks) {}
     SourceDevice spec;
     BlockOrder order;
-    Bitset zeroes;                     // known holes, within [0, extents_known)
-    std::uint64_t extents_known = 0;   // blocks below it have been asked about
+    Bitset zeroes;                    // known holes, within [0, extents_known)
+    std::uint64_t extents_known = 0;  // blocks below it have been asked about
     bool extents_asked = false;
     bool taking_part = true;
     bool accepted = false;
@@ -202,7 +202,7 @@ class SourceSession {
     bool ready = false;
     std::uint32_t blocks_in_flight = 0;
     std::uint32_t in_flight_max = 0;
-    std::uint32_t lists_awaited = 0;   // DirtyLists not yet answered; blocks wait for them
+    std::uint32_t lists_awaited = 0;                               // DirtyLists not yet answered; blocks wait for them
     std::vector<std::pair<std::uint64_t, std::uint32_t>> refused;  // blocks refused by the destination, and how often
   };
 
@@ -226,7 +226,9 @@ class SourceSession {
   void fail(std::string reason);
   std::uint64_t dirty_count() const;
   std::optional<SourceWork> poll_move(Instant now, Device& device, bool urgent_only);
-  std::uint32_t wire_size_of(const Device& device, BlockIndex block) const { return device.spec.geometry().length_of(block) + 64; }
+  std::uint32_t wire_size_of(const Device& device, BlockIndex block) const {
+    return device.spec.geometry().length_of(block) + 64;
+  }
 
   SourceConfig config_;
   std::vector<Device> devices_;

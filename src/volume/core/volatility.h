@@ -1,5 +1,6 @@
-// How often each block was written lately, so that hot blocks travel last. Source: silo.md 6.1. It runs from the device's creation,
-// not from a migration's start, or the order means nothing. Bounded: the oldest writes are forgotten early when there are many.
+// How often each block was written lately, so that hot blocks travel last. Source: silo.md 6.1. It runs from the device's
+// creation, not from a migration's start, or the order means nothing. Bounded: the oldest writes are forgotten early when there
+// are many.
 #pragma once
 
 #include <cstdint>

@@ -119,8 +119,12 @@ static std::optional<T> pop(std::deque<T>& queue) {
   return front;
 }
 
-std::optional<WaitingCache::WaiterId> WaitingCache::poll_ready() { return pop(ready_); }
-std::optional<WaitingCache::Run> WaitingCache::poll_dont_need() { return pop(dont_needs_); }
+std::optional<WaitingCache::WaiterId> WaitingCache::poll_ready() {
+  return pop(ready_);
+}
+std::optional<WaitingCache::Run> WaitingCache::poll_dont_need() {
+  return pop(dont_needs_);
+}
 
 std::optional<BlockIndex> WaitingCache::poll_need() {
   while (std::optional<BlockIndex> block = pop(needs_))

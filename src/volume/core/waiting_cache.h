@@ -1,6 +1,6 @@
 // Which blocks a destination has, and who waits for those it lacks. Per block two bits: L, written here, and R, came from the
-// source. Source: silo.md 7.3. It moves no bytes: it says which requests may go on, which blocks to ask for (NeedAt), which need not
-// come any more (DontNeedAt), and whether the source's bytes of a block are to be kept out.
+// source. Source: silo.md 7.3. It moves no bytes: it says which requests may go on, which blocks to ask for (NeedAt), which need
+// not come any more (DontNeedAt), and whether the source's bytes of a block are to be kept out.
 #pragma once
 
 #include <cstdint>

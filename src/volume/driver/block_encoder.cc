@@ -10,7 +10,8 @@ static EncodedBlock by_hash(DeviceId device, TxId tx, std::uint64_t offset, std:
   EncodedBlock out;
   out.form = WriteForm::by_hash;
   encode_frame(device, tx,
-               WriteByHash{HashLocation::s3, static_cast<std::int64_t>(offset), static_cast<std::int64_t>(length), hash}, out.head);
+               WriteByHash{HashLocation::s3, static_cast<std::int64_t>(offset), static_cast<std::int64_t>(length), hash},
+               out.head);
   return out;
 }
 
@@ -31,7 +32,8 @@ EncodedBlock BlockEncoder::encode(DeviceId device, TxId tx, std::uint64_t offset
   if (policy_.hash_only || !alternates_.empty()) {
     const Sha256 hash = sha256(bytes);
     const auto known = alternates_.find(offset);
-    const bool elsewhere = known != alternates_.end() && known->second.length == static_cast<std::int64_t>(bytes.size()) && known->second.hash == hash;
+    const bool elsewhere = known != alternates_.end() && known->second.length == static_cast<std::int64_t>(bytes.size()) &&
+                           known->second.hash == hash;
     if (policy_.hash_only) announced_[hash] = {offset, static_cast<std::uint32_t>(bytes.size())};
     if (policy_.hash_only || elsewhere) return by_hash(device, tx, offset, bytes.size(), hash);
   }

@@ -1,5 +1,5 @@
-// Which form a block travels in: by hash where the destination can have it elsewhere, nothing for zeros, else the smaller of raw and
-// the configured compressed form. Source: silo.md 6.5.
+// Which form a block travels in: by hash where the destination can have it elsewhere, nothing for zeros, else the smaller of raw
+// and the configured compressed form. Source: silo.md 6.5.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct FormPolicy {
 };
 
 struct EncodedBlock {
-  Bytes head;         // the whole frame up to its payload
+  Bytes head;  // the whole frame up to its payload
   ConstBytes payload;
   net::Lease buffer;  // keeps the payload alive
   WriteForm form{};

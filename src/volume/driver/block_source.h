@@ -1,5 +1,5 @@
-// Where a destination may find a block by its hash before it asks the source for the bytes. The port is declared here, by its user;
-// a chunk store is plugged in by the host. Here: a folder whose files are named by the SHA-256 of their content.
+// Where a destination may find a block by its hash before it asks the source for the bytes. The port is declared here, by its
+// user; a chunk store is plugged in by the host. Here: a folder whose files are named by the SHA-256 of their content.
 #pragma once
 
 #include "base/hash.h"

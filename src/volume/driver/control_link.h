@@ -1,5 +1,5 @@
-// One connection between this host and another, as the host sees it: control messages out, sessions begun and ended. A listens and
-// has SourceLinks, B dials and has DestinationLinks (ownership.md 15).
+// One connection between this host and another, as the host sees it: control messages out, sessions begun and ended. A listens
+// and has SourceLinks, B dials and has DestinationLinks (ownership.md 15).
 #pragma once
 
 #include <functional>

@@ -35,7 +35,8 @@ void DestinationLink::handle_frame(const FrameHeader& header, ConstBytes body, n
     return work();
   }
   const auto* event = std::get_if<Event>(&*packet);
-  const bool control = event && header.device == kControlDevice && event->type == EventType::custom && event->custom_type == kCustomGodwit;
+  const bool control =
+      event && header.device == kControlDevice && event->type == EventType::custom && event->custom_type == kCustomGodwit;
   if (control && !announced_.empty()) return handle_control_frame(event->payload);
 
   const bool borrows = std::holds_alternative<WriteData>(*packet) || std::holds_alternative<WriteAtWithMap>(*packet) || event ||
@@ -61,7 +62,8 @@ MutableBytes DestinationLink::place(const FrameHeader& header, const RawWriteHea
   const MutableBytes memory = it->second.volume->store().memory();
   if (memory.empty() || head.offset < 0) return {};
   const auto offset = static_cast<std::uint64_t>(head.offset);
-  return session_.may_place(header.device, offset, head.payload_length) ? memory.subspan(offset, head.payload_length) : MutableBytes{};
+  return session_.may_place(header.device, offset, head.payload_length) ? memory.subspan(offset, head.payload_length)
+                                                                        : MutableBytes{};
 }
 
 void DestinationLink::handle_placed(const FrameHeader& header, const RawWriteHead& head) {
@@ -182,6 +184,10 @@ void DestinationLink::handle_control_frame(ConstBytes payload) {
     for (auto& [id, d] : devices_)
       if (d.volume && d.volume->id() == message.volume) d.volume->ownership().set_whole(session_.is_whole(id));
   owner_.handle_control(*this, message);
+  if (link_.is_closed()) return;
+  // What was decided counts for the very next frame, also while the record that says so is still being written.
+  for (auto& [id, d] : devices_)
+    if (d.volume) update_admission(id, d);
   work();
 }
 
@@ -210,6 +216,7 @@ void DestinationLink::pull(DeviceId id, Volume& volume, std::uint64_t word) {
 }
 
 void DestinationLink::start_receiving(Volume& volume) {
+  if (link_.is_closed()) return;
   for (auto& [id, d] : devices_) {
     if (d.volume != &volume) continue;
     d.receiving = true;
@@ -221,7 +228,9 @@ void DestinationLink::start_receiving(Volume& volume) {
   link_.resume();
 }
 
-void DestinationLink::handle_refused(Volume&, RefuseCode code, const std::string& text) { refusal_ = {code, text}; }
+void DestinationLink::handle_refused(Volume&, RefuseCode code, const std::string& text) {
+  refusal_ = {code, text};
+}
 
 Admission DestinationLink::admission_of(const Device& d) const {
   const Ownership& ownership = d.volume->ownership();
@@ -291,7 +300,8 @@ void DestinationLink::perform(DestinationWork& next) {
   if (const auto* custom = std::get_if<ReachedCustom>(&next)) return reached_custom(*custom);
   if (const auto* hashes = std::get_if<CheckHashes>(&next)) return check_hashes(*hashes);
   if (const auto* removed = std::get_if<DeviceRemoved>(&next))
-    return owner_.note(NoteLevel::info, "the source removed device " + std::to_string(removed->device.value) + "; local policy keeps what is here");
+    return owner_.note(NoteLevel::info, "the source removed device " + std::to_string(removed->device.value) +
+                                            "; local policy keeps what is here");
   if (const auto* note = std::get_if<Note>(&next)) return owner_.note(NoteLevel::warning, note->text);
   if (const auto* close = std::get_if<CloseSession>(&next)) return fail(close->reason);
 }
@@ -301,14 +311,16 @@ void DestinationLink::store_data(const StoreData& work) {
   ++operations_;
   // The buffer lives until the store is done with it, even if this link is gone by then.
   const auto held = payloads_.find(work.payload);
-  auto done = [this, alive = alive_, work, buffer = held == payloads_.end() ? net::Lease{} : held->second.buffer](Result<void> result) {
+  auto done = [this, alive = alive_, work,
+               buffer = held == payloads_.end() ? net::Lease{} : held->second.buffer](Result<void> result) {
     if (*alive) stored(work, std::move(result));
   };
   if (work.length == 0) return context_.scheduler.post([done = std::move(done)]() mutable { done({}); });
   if (work.all_zero) return volume.zero_remote(work.offset, work.length, std::move(done));
   const Payload& payload = payloads_.at(work.payload);
   const Result<Packet> packet = decode_packet(payload.body);
-  if (const auto* mapped = std::get_if<WriteAtWithMap>(&*packet)) return volume.store_remote(work.offset, mapped->payload, std::move(done));
+  if (const auto* mapped = std::get_if<WriteAtWithMap>(&*packet))
+    return volume.store_remote(work.offset, mapped->payload, std::move(done));
   const WriteData write = std::get<WriteData>(*packet);
   if (work.form == WriteForm::raw) return volume.store_remote(work.offset, write.payload, std::move(done));
 
@@ -320,8 +332,10 @@ void DestinationLink::store_data(const StoreData& work) {
                          if (!*alive) return;
                          if (!*result) return done(std::move(*result));
                          const ConstBytes bytes = plain.bytes();
-                         devices_.at(work.device).volume->store_remote(
-                             work.offset, bytes, [plain, done = std::move(done)](Result<void> r) mutable { done(std::move(r)); });
+                         devices_.at(work.device)
+                             .volume->store_remote(work.offset, bytes, [plain, done = std::move(done)](Result<void> r) mutable {
+                               done(std::move(r));
+                             });
                        });
 }
 
@@ -345,13 +359,20 @@ void DestinationLink::fetch_by_hash(const FetchByHash& work) {
   ++operations_;
   blocks_->fetch(work.hash, [this, alive = alive_, work](Result<Bytes> bytes) {
     if (!*alive) return;
-    if (bytes && bytes->size() == work.length) {
-      net::Lease data = context_.buffers.lease(bytes->size());
-      std::memcpy(data.bytes().data(), bytes->data(), bytes->size());
-      store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
-    } else if (!link_.is_closed()) {
-      session_.handle_fetched(work.device, work.offset, false);
+    if (!link_.is_closed()) {
+      if (bytes) {
+        const PayloadToken token = next_payload_++;
+        Payload payload{context_.buffers.lease(bytes->size()), {}};
+        std::copy(bytes->begin(), bytes->end(), payload.buffer.bytes().begin());
+        payload.body = payload.buffer.bytes();
+        payload.is_block = true;
+        payloads_.emplace(token, std::move(payload));
+        session_.handle_found(work.device, work.offset, token);
+      } else {
+        session_.handle_fetched(work.device, work.offset, false);
+      }
       this->work();
+      link_.resume();
     }
     operation_ended();
   });
@@ -360,33 +381,28 @@ void DestinationLink::fetch_by_hash(const FetchByHash& work) {
 void DestinationLink::store_fetched(const StoreFetched& work) {
   Payload payload = std::move(payloads_.at(work.payload));
   payloads_.erase(work.payload);
-  const Result<Packet> packet = decode_packet(payload.body);
-  ConstBytes bytes;
-  if (const auto* read = std::get_if<ReadAtResponse>(&*packet)) bytes = read->payload;
-  if (const auto* read = std::get_if<ReadByHashResponse>(&*packet)) bytes = read->payload;
-  net::Lease data = context_.buffers.lease(bytes.size());
-  std::memcpy(data.bytes().data(), bytes.data(), bytes.size());
-  store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
-}
-
-void DestinationLink::store_if_hash_matches(DeviceId id, std::uint64_t offset, const Sha256& hash, std::uint32_t length, net::Lease data) {
-  const ConstBytes bytes = data.bytes();
-  if (bytes.size() != length || sha256(bytes) != hash) {
-    owner_.note(NoteLevel::warning, "the bytes found for a block announced by hash have another hash; it is asked for again");
-    session_.handle_fetched(id, offset, false);
-    return work();
+  ConstBytes bytes = payload.body;
+  if (!payload.is_block) {
+    const Result<Packet> packet = decode_packet(payload.body);
+    const auto* read = std::get_if<ReadAtResponse>(&*packet);
+    bytes = read ? read->payload : std::get<ReadByHashResponse>(*packet).payload;
+  }
+  if (bytes.size() != work.length || (work.hash && sha256(bytes) != *work.hash)) {
+    owner_.note(NoteLevel::warning, "the bytes found for a block announced by hash have another hash or length");
+    return session_.handle_fetched(work.device, work.offset, false);
   }
   ++operations_;
-  devices_.at(id).volume->store_remote(offset, bytes, [this, alive = alive_, id, offset, data = std::move(data)](Result<void> result) {
-    if (!*alive) return;
-    if (!link_.is_closed()) {
-      session_.handle_fetched(id, offset, result.has_value());
-      devices_.at(id).volume->face().wake_waiters();
-      work();
-      link_.resume();
-    }
-    operation_ended();
-  });
+  devices_.at(work.device)
+      .volume->store_remote(work.offset, bytes, [this, alive = alive_, work, buffer = payload.buffer](Result<void> result) {
+        if (!*alive) return;
+        if (!link_.is_closed()) {
+          session_.handle_fetched(work.device, work.offset, result.has_value());
+          devices_.at(work.device).volume->face().wake_waiters();
+          this->work();
+          link_.resume();
+        }
+        operation_ended();
+      });
 }
 
 void DestinationLink::respond_read(const RespondRead& work) {
@@ -396,8 +412,10 @@ void DestinationLink::respond_read(const RespondRead& work) {
   devices_.at(work.device).volume->read_range(work.offset, into, [this, alive = alive_, work, buffer](Result<void> result) {
     if (!*alive) return;
     if (!link_.is_closed()) {
-      if (result) send_packet(work.device, work.tx, ReadAtResponse{work.length, buffer.bytes()});
-      else send_packet(work.device, work.tx, ReadAtResponseErr{});
+      if (result)
+        send_packet(work.device, work.tx, ReadAtResponse{work.length, buffer.bytes()});
+      else
+        send_packet(work.device, work.tx, ReadAtResponseErr{});
     }
     operation_ended();
   });
@@ -413,7 +431,8 @@ void DestinationLink::reached_completed(const ReachedCompleted& work) {
     if (!link_.is_closed()) {
       Device& d = devices_.at(work.device);
       d.completed_whole = result && session_.is_whole(work.device);
-      const bool takes = original_ && group_ && d.completed_whole && d.volume->ownership().record().state == CopyState::receiving &&
+      const bool takes = original_ && group_ && d.completed_whole &&
+                         d.volume->ownership().record().state == CopyState::receiving &&
                          (options_.take == Take::completed || (options_.take == Take::custom && options_.post_copy && custom_));
       if (takes) {
         d.owning = work.tx;
@@ -446,17 +465,22 @@ void DestinationLink::check_owning() {
   });
 }
 
-void DestinationLink::custom_acknowledged() { send_packet(kControlDevice, *std::exchange(custom_, std::nullopt), EventResponse{}); }
+void DestinationLink::custom_acknowledged() {
+  send_packet(kControlDevice, *std::exchange(custom_, std::nullopt), EventResponse{});
+}
 
 void DestinationLink::reached_custom(const ReachedCustom& work) {
   payloads_.erase(work.payload);
   if (options_.take != Take::custom) {
-    owner_.note(NoteLevel::info, "the source says that the volumes may be used here now; with --take=completed or never this means nothing");
+    owner_.note(NoteLevel::info,
+                "the source says that the volumes may be used here now; with --take=completed or never this means nothing");
     return send_packet(kControlDevice, work.tx, EventResponse{});
   }
-  const bool whole = std::all_of(devices_.begin(), devices_.end(), [&](const auto& entry) { return session_.is_whole(entry.first); });
+  const bool whole =
+      std::all_of(devices_.begin(), devices_.end(), [&](const auto& entry) { return session_.is_whole(entry.first); });
   if (!whole && !options_.post_copy) {
-    owner_.note(NoteLevel::warning, "the source wants to hand over before every block is here; not acknowledged (see --post-copy)");
+    owner_.note(NoteLevel::warning,
+                "the source wants to hand over before every block is here; not acknowledged (see --post-copy)");
     return;
   }
   custom_ = work.tx;
@@ -489,7 +513,8 @@ void DestinationLink::check_hashes(const CheckHashes& work) {
     volume.read_block(block, into, [this, alive = alive_, entry, buffer, name = volume.name()](Result<void> result) {
       if (!*alive) return;
       if (!result || sha256(buffer.bytes()) != entry.hash)
-        owner_.note(NoteLevel::warning, "volume " + name + ": block " + std::to_string(entry.block) + " does not have the hash that the source announced");
+        owner_.note(NoteLevel::warning, "volume " + name + ": block " + std::to_string(entry.block) +
+                                            " does not have the hash that the source announced");
       operation_ended();
     });
   }

@@ -1,5 +1,5 @@
-// B's end of one connection: binds a DestinationSession to volumes, their ownership and a stream. Stores what comes, asks for what
-// readers wait for, and speaks for B in the hand-over. Source: silo.md 7, ownership.md 4, 10.2, 15.
+// B's end of one connection: binds a DestinationSession to volumes, their ownership and a stream. Stores what comes, asks for
+// what readers wait for, and speaks for B in the hand-over. Source: silo.md 7, ownership.md 4, 10.2, 15.
 #pragma once
 
 #include <map>
@@ -23,9 +23,9 @@ enum class Take : std::uint8_t { completed, custom, never };
 struct DestinationOptions {
   DestinationConfig config;
   Take take = Take::completed;
-  bool post_copy = false;       // Custom/0 before the data are whole: losing the source loses data
-  bool answer_mark = true;      // off only for tests against the bare protocol
-  bool early_writes = false;    // local writes before ownership: never between godwits
+  bool post_copy = false;     // Custom/0 before the data are whole: losing the source loses data
+  bool answer_mark = true;    // off only for tests against the bare protocol
+  bool early_writes = false;  // local writes before ownership: never between godwits
 };
 
 class DestinationLink;
@@ -78,13 +78,14 @@ class DestinationLink final : public ControlLink, private FrameHandler {
  private:
   struct Device {
     Volume* volume = nullptr;
-    bool receiving = false;            // StartReceiving has come
-    std::optional<TxId> owning;        // an original's Completed (or Custom) waits for the record
+    bool receiving = false;      // StartReceiving has come
+    std::optional<TxId> owning;  // an original's Completed (or Custom) waits for the record
     bool completed_whole = false;
   };
   struct Payload {
     net::Lease buffer;
     ConstBytes body;
+    bool is_block = false;  // of the block source: the bytes themselves, not a packet
   };
 
   void handle_frame(const FrameHeader& header, ConstBytes body, net::Lease buffer) override;
@@ -105,7 +106,6 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   void stored(const StoreData& work, Result<void> result);
   void fetch_by_hash(const FetchByHash& work);
   void store_fetched(const StoreFetched& work);
-  void store_if_hash_matches(DeviceId device, std::uint64_t offset, const Sha256& hash, std::uint32_t length, net::Lease data);
   void respond_read(const RespondRead& work);
   void reached_completed(const ReachedCompleted& work);
   void reached_custom(const ReachedCustom& work);

@@ -14,11 +14,18 @@ static constexpr std::size_t kSmallFrame = 4 * 1024;
 static constexpr std::size_t kBulkPerWrite = 256 * 1024;
 static constexpr std::size_t kFramesPerWrite = 256;
 
-FrameLink::FrameLink(net::Scheduler& scheduler, net::BufferPool& buffers, std::unique_ptr<net::Stream> stream, FrameHandler& handler,
-                     Limits limits)
-    : scheduler_(scheduler), buffers_(buffers), stream_(std::move(stream)), handler_(handler), limits_(limits), received_(kReceiveBuffer) {}
+FrameLink::FrameLink(net::Scheduler& scheduler, net::BufferPool& buffers, std::unique_ptr<net::Stream> stream,
+                     FrameHandler& handler, Limits limits)
+    : scheduler_(scheduler),
+      buffers_(buffers),
+      stream_(std::move(stream)),
+      handler_(handler),
+      limits_(limits),
+      received_(kReceiveBuffer) {}
 
-FrameLink::~FrameLink() { *alive_ = false; }
+FrameLink::~FrameLink() {
+  *alive_ = false;
+}
 
 void FrameLink::close() {
   if (std::exchange(closed_, true)) return;
@@ -62,8 +69,9 @@ bool FrameLink::parse() {
     const FrameHeader header = decode_frame_header(available.first(kFrameHeaderSize));
     const std::uint32_t limit = first_frame_ ? limits_.body_bytes_first : limits_.body_bytes;
     if (header.body_length == 0 || header.body_length > limit) {
-      end(Error(ErrorKind::limit, "frame of " + std::to_string(header.body_length) + " bytes (device " + std::to_string(header.device.value) +
-                                      ", transaction " + std::to_string(header.tx.value) + "); 1 to " + std::to_string(limit) + " are allowed"));
+      end(Error(ErrorKind::limit, "frame of " + std::to_string(header.body_length) + " bytes (device " +
+                                      std::to_string(header.device.value) + ", transaction " + std::to_string(header.tx.value) +
+                                      "); 1 to " + std::to_string(limit) + " are allowed"));
       return false;
     }
     const std::size_t whole = kFrameHeaderSize + header.body_length;
@@ -126,10 +134,9 @@ void FrameLink::read_more() {
   const std::size_t room = incoming_ ? std::min<std::size_t>(64, received_.size() - end_) : received_.size() - end_;
   const MutableBytes into[2] = {incoming_ ? incoming_->target : MutableBytes{}, {received_.data() + end_, room}};
   reading_ = true;
-  stream_->read(incoming_ ? std::span(into, 2) : std::span(into + 1, 1),
-                [this, alive = alive_](Result<std::size_t> count) {
-                  if (*alive && !closed_) handle_read(std::move(count));
-                });
+  stream_->read(incoming_ ? std::span(into, 2) : std::span(into + 1, 1), [this, alive = alive_](Result<std::size_t> count) {
+    if (*alive && !closed_) handle_read(std::move(count));
+  });
 }
 
 void FrameLink::handle_read(Result<std::size_t> count) {

@@ -1,6 +1,6 @@
-// Frames of one connection, both ways: many are parsed from one read, large payloads are received straight into the buffer they are
-// meant for, and what is to be sent leaves gathered, urgent frames before bulk. Source: silo.md 2, 12. It knows frames, not packets'
-// meaning.
+// Frames of one connection, both ways: many are parsed from one read, large payloads are received straight into the buffer they
+// are meant for, and what is to be sent leaves gathered, urgent frames before bulk. Source: silo.md 2, 12. It knows frames, not
+// packets' meaning.
 #pragma once
 
 #include <cstdint>

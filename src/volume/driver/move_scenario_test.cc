@@ -26,7 +26,9 @@ class ShelfMaker final : public CopyMaker {
   void discard(const std::string& name, const std::string& data_name, net::Done<void> done) override {
     shelf_.discard(name, data_name, std::move(done));
   }
-  void remove_data(const std::string& data_name, net::Done<void> done) override { shelf_.remove_data(data_name, std::move(done)); }
+  void remove_data(const std::string& data_name, net::Done<void> done) override {
+    shelf_.remove_data(data_name, std::move(done));
+  }
 
  private:
   VolumeShelf& shelf_;
@@ -44,14 +46,17 @@ struct Process {
         server(on.scheduler(), buffers, exports::NbdLimits{}, &gate) {
     options.trusted_hosts = {"a", "b", "c"};
     gate.set_server(&server);
-    host = std::make_unique<VolumeHost>(DriverContext{on.scheduler(), on.network(), on.workers(), buffers}, me, options, copies, &server,
-                                        &gate, nullptr, Random(on.world().random().next()), [this, &notes](NoteLevel, std::string text) {
+    host = std::make_unique<VolumeHost>(DriverContext{on.scheduler(), on.network(), on.workers(), buffers}, me, options, copies,
+                                        &server, &gate, nullptr, Random(on.world().random().next()),
+                                        [this, &notes](NoteLevel, std::string text) {
                                           notes.push_back(machine.name() + ": " + text);
                                           if (machine.world().tracing()) machine.world().trace(notes.back());
                                         });
     owner_proxy.host = host.get();
-    host_listener = std::move(*on.network().listen(*net::Address::parse(on.name() + ":5170", 0), [this](auto stream) { host->accept(std::move(stream)); }));
-    export_listener = std::move(*on.network().listen(*net::Address::parse(on.name() + ":10809", 0), [this](auto stream) { server.accept(std::move(stream)); }));
+    host_listener = std::move(*on.network().listen(*net::Address::parse(on.name() + ":5170", 0),
+                                                   [this](auto stream) { host->accept(std::move(stream)); }));
+    export_listener = std::move(*on.network().listen(*net::Address::parse(on.name() + ":10809", 0),
+                                                     [this](auto stream) { server.accept(std::move(stream)); }));
   }
   // The gate is built before the host it asks.
   struct OwnerProxy final : LinkOwner {
@@ -96,7 +101,11 @@ struct Process {
 
 struct Scene {
   explicit Scene(std::uint64_t seed, HostOptions host_options = {}, std::size_t trace_lines = 0)
-      : world(seed, {.trace_lines = trace_lines}), fabric(world), options(std::move(host_options)), a(fabric, "a"), b(fabric, "b") {
+      : world(seed, {.trace_lines = trace_lines}),
+        fabric(world),
+        options(std::move(host_options)),
+        a(fabric, "a"),
+        b(fabric, "b") {
     for (sim::Host* machine : {&a, &b})
       machine->run([this](sim::Host& on) -> std::shared_ptr<void> {
         auto process = std::make_shared<Process>(on, Boot{++boots[on.name()]}, options, notes);
@@ -121,12 +130,14 @@ struct Scene {
       ASSERT_TRUE(process.host->add(std::move(*item)));
       done = true;
     });
-    ASSERT_TRUE(world.run_until([&] { return done && volume(host, name)->ownership().is_owner(); }, Duration::seconds(10))) << world.report();
+    ASSERT_TRUE(world.run_until([&] { return done && volume(host, name)->ownership().is_owner(); }, Duration::seconds(10)))
+        << world.report();
   }
   void pull(const std::string& to, const std::string& from, std::vector<std::string> names = {}) {
     pulls.emplace_back();
     PullStatus& status = pulls.back();
-    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), ""}, [&status](const PullStatus& s) { status = s; });
+    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), ""},
+                      [&status](const PullStatus& s) { status = s; });
   }
   bool owns(const std::string& host, const std::string& name = "disk") {
     const Volume* v = processes.at(host) ? volume(host, name) : nullptr;
@@ -170,10 +181,12 @@ TEST(Move, AQuietVolumeArrivesWholeAndChangesItsOwner) {
   Scene scene(1, {}, 200);
   scene.create("a", 100 * kBlock + 100);
   scene.pull("b", "a");
-  ASSERT_TRUE(scene.world.run_until([&] { return scene.owns("b"); }, Duration::seconds(20))) << scene.world.report() << scene.all_notes();
+  ASSERT_TRUE(scene.world.run_until([&] { return scene.owns("b"); }, Duration::seconds(20)))
+      << scene.world.report() << scene.all_notes();
   EXPECT_EQ(scene.volume("a")->ownership().record().state, CopyState::relinquished);
   EXPECT_TRUE(scene.world.run_until([&] { return scene.volume("a")->ownership().durable_record().heard; }, Duration::seconds(5)));
-  EXPECT_TRUE(scene.world.run_until([&] { return !scene.volume("b")->ownership().durable_record().untold; }, Duration::seconds(5)));
+  EXPECT_TRUE(
+      scene.world.run_until([&] { return !scene.volume("b")->ownership().durable_record().untold; }, Duration::seconds(5)));
 }
 
 TEST(Move, AWriterGoesOnThroughTheHandOverWithoutReconnecting) {
@@ -186,12 +199,13 @@ TEST(Move, AWriterGoesOnThroughTheHandOverWithoutReconnecting) {
     scene.create("a", kBlocks * kBlock);
     scene.watch();
     sim::History history(scene.world, 1, kBlock);
-    sim::BlockClient client(scene.a.scheduler(), scene.world.random().fork(), history, [&]() -> store::BlockDevice* { return &scene.volume("a")->face(); },
-                            {.block_count = kBlocks});
+    sim::BlockClient client(scene.a.scheduler(), scene.world.random().fork(), history,
+                            [&]() -> store::BlockDevice* { return &scene.volume("a")->face(); }, {.block_count = kBlocks});
     client.start();
     scene.world.run_for(Duration::milliseconds(20));
     scene.pull("b", "a");
-    ASSERT_TRUE(scene.world.run_until([&] { return scene.owns("b"); }, Duration::seconds(60))) << scene.world.report() << scene.all_notes();
+    ASSERT_TRUE(scene.world.run_until([&] { return scene.owns("b"); }, Duration::seconds(60)))
+        << scene.world.report() << scene.all_notes();
     scene.world.run_for(Duration::milliseconds(50));
     client.stop();
     ASSERT_TRUE(scene.world.run_until([&] { return client.is_idle(); }, Duration::seconds(20)))

@@ -9,7 +9,12 @@ namespace godwit::volume {
 
 RelayClient::RelayClient(DriverContext context, LinkOwner& owner, Volume& volume, std::uint64_t& next_opening, Random random,
                          std::function<void()> clients_lost)
-    : context_(context), owner_(owner), volume_(volume), next_opening_(next_opening), random_(random), clients_lost_(std::move(clients_lost)) {}
+    : context_(context),
+      owner_(owner),
+      volume_(volume),
+      next_opening_(next_opening),
+      random_(random),
+      clients_lost_(std::move(clients_lost)) {}
 
 RelayClient::~RelayClient() {
   *alive_ = false;
@@ -41,7 +46,9 @@ void RelayClient::update() {
 
 void RelayClient::dial() {
   const Result<net::Address> address = net::Address::parse(address_, 10809);
-  if (!address) return owner_.note(NoteLevel::warning, "volume " + volume_.name() + " can not be relayed: its owner's export has no address that may be dialled");
+  if (!address)
+    return owner_.note(NoteLevel::warning,
+                       "volume " + volume_.name() + " can not be relayed: its owner's export has no address that may be dialled");
   dialling_ = true;
   const std::uint64_t generation = ++generation_;
   context_.network.connect(*address, [this, alive = alive_, generation](Result<std::unique_ptr<net::Stream>> stream) {
@@ -104,7 +111,8 @@ Result<std::string> RelayClient::read_answer(std::uint32_t type, ConstBytes payl
 
 void RelayClient::retry() {
   dialling_ = true;  // the timer dials
-  const Duration wait = back_off_ + Duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(back_off_.nanoseconds / 2 + 1)))};
+  const Duration wait =
+      back_off_ + Duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(back_off_.nanoseconds / 2 + 1)))};
   back_off_ = std::min(Duration::seconds(5), back_off_ * 2);
   timer_ = context_.scheduler.schedule(context_.scheduler.now() + wait, [this, alive = alive_] {
     if (!*alive) return;
@@ -122,7 +130,8 @@ void RelayClient::lost(const Error& error) {
     context_.scheduler.post([client = std::move(client_)] {});
     return retry();
   }
-  owner_.note(NoteLevel::warning, "volume " + volume_.name() + ": the relay to its owner was cut (" + error.message() + "); its clients here are disconnected");
+  owner_.note(NoteLevel::warning, "volume " + volume_.name() + ": the relay to its owner was cut (" + error.message() +
+                                      "); its clients here are disconnected");
   volume_.face().set_relay(nullptr);
   context_.scheduler.post([client = std::move(client_)] {});
   owner_boot_.reset();
@@ -162,16 +171,16 @@ void RelayFace::write(std::uint64_t offset, ConstBytes from, store::Durability d
 void RelayFace::flush(Done<void> done) {
   pass<void>(std::move(done), [this](Done<void> d) { volume_.face().flush(std::move(d)); });
 }
-void RelayFace::zero(std::uint64_t offset, std::uint64_t length, store::ZeroMode mode, store::Durability durability, Done<void> done) {
+void RelayFace::zero(std::uint64_t offset, std::uint64_t length, store::ZeroMode mode, store::Durability durability,
+                     Done<void> done) {
   pass<void>(std::move(done), [=, this](Done<void> d) { volume_.face().zero(offset, length, mode, durability, std::move(d)); });
 }
 void RelayFace::discard(std::uint64_t offset, std::uint64_t length, Done<void> done) {
   pass<void>(std::move(done), [=, this](Done<void> d) { volume_.face().discard(offset, length, std::move(d)); });
 }
 void RelayFace::extents(std::uint64_t offset, std::uint64_t length, Done<std::vector<store::Extent>> done) {
-  pass<std::vector<store::Extent>>(std::move(done), [=, this](Done<std::vector<store::Extent>> d) {
-    volume_.face().extents(offset, length, std::move(d));
-  });
+  pass<std::vector<store::Extent>>(
+      std::move(done), [=, this](Done<std::vector<store::Extent>> d) { volume_.face().extents(offset, length, std::move(d)); });
 }
 
 void RelayGate::refuse(Volume* volume, RefuseCode code, Answer answer) {
@@ -278,6 +287,8 @@ void RelayGate::update(Volume& volume) {
   for (exports::ConnectionId connection : dying) server_->drain(connection, [] {});
 }
 
-void RelayGate::forget(Volume& volume) { desks_.erase(volume.id()); }
+void RelayGate::forget(Volume& volume) {
+  desks_.erase(volume.id());
+}
 
 }  // namespace godwit::volume

@@ -1,6 +1,6 @@
 // After a hand-over the former owner's clients go on as if nothing had happened: A sends their requests to B's export, over one
-// opening per volume. RelayClient is A's end, RelayGate B's. Source: ownership.md 9 and 15 (Relay). For now a relay that is cut closes
-// its clients' connections: nothing is repeated, and a new opening fences what the old one left.
+// opening per volume. RelayClient is A's end, RelayGate B's. Source: ownership.md 9 and 15 (Relay). For now a relay that is cut
+// closes its clients' connections: nothing is repeated, and a new opening fences what the old one left.
 #pragma once
 
 #include <deque>
@@ -69,7 +69,8 @@ class RelayFace final : public store::BlockDevice {
   void read(std::uint64_t offset, MutableBytes into, Done<void> done) override;
   void write(std::uint64_t offset, ConstBytes from, store::Durability durability, Done<void> done) override;
   void flush(Done<void> done) override;
-  void zero(std::uint64_t offset, std::uint64_t length, store::ZeroMode mode, store::Durability durability, Done<void> done) override;
+  void zero(std::uint64_t offset, std::uint64_t length, store::ZeroMode mode, store::Durability durability,
+            Done<void> done) override;
   void discard(std::uint64_t offset, std::uint64_t length, Done<void> done) override;
   void extents(std::uint64_t offset, std::uint64_t length, Done<std::vector<store::Extent>> done) override;
 

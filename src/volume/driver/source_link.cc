@@ -45,8 +45,14 @@ SourceLink::SourceLink(DriverContext context, LinkOwner& owner, LinkId id, std::
   for (std::size_t i = 0; i < volumes.size(); ++i) {
     std::string schema = schema_for(volumes[i]->name(), volumes[i]->geometry());
     if (mark_) schema = with_mark(std::move(schema), *mark_);
-    devices_.push_back(Device{volumes[i], DeviceId{static_cast<std::uint32_t>(i + 1)}, BlockEncoder(options_.forms, context.buffers),
-                              std::move(schema), {}, 0, false, false});
+    devices_.push_back(Device{volumes[i],
+                              DeviceId{static_cast<std::uint32_t>(i + 1)},
+                              BlockEncoder(options_.forms, context.buffers),
+                              std::move(schema),
+                              {},
+                              0,
+                              false,
+                              false});
   }
   link_.stream().limit_unsent(options_.unsent_bytes);
 }
@@ -69,7 +75,9 @@ SourceLink::Device* SourceLink::find(const Volume& volume) {
   const auto it = std::find_if(devices_.begin(), devices_.end(), [&](const Device& d) { return d.volume == &volume; });
   return it == devices_.end() ? nullptr : &*it;
 }
-bool SourceLink::carries(const Volume& volume) const { return const_cast<SourceLink*>(this)->find(volume) != nullptr; }
+bool SourceLink::carries(const Volume& volume) const {
+  return const_cast<SourceLink*>(this)->find(volume) != nullptr;
+}
 bool SourceLink::is_sending(const Volume& volume) const {
   const Device* device = const_cast<SourceLink*>(this)->find(volume);
   return device && device->wanted && !link_.is_closed();
@@ -88,7 +96,8 @@ void SourceLink::handle_frame(const FrameHeader& header, ConstBytes body, net::L
     switch (malformed_action(body)) {
       case MalformedAction::ignore: return;
       case MalformedAction::answer_read_error: return send_packet(header.device, header.tx, ReadAtResponseErr{});
-      case MalformedAction::answer_hash_error: return send_packet(header.device, header.tx, ReadByHashResponseErr{"malformed request"});
+      case MalformedAction::answer_hash_error:
+        return send_packet(header.device, header.tx, ReadByHashResponseErr{"malformed request"});
       default:
         return fail("device " + std::to_string(header.device.value) + ", transaction " + std::to_string(header.tx.value) + ": " +
                     packet.error().message());
@@ -101,7 +110,8 @@ void SourceLink::handle_frame(const FrameHeader& header, ConstBytes body, net::L
     return;
   }
   // Before an accepted PULL a godwit draws no data.
-  const bool draws = std::holds_alternative<ReadAt>(*packet) || std::holds_alternative<NeedAt>(*packet) || std::holds_alternative<ReadByHash>(*packet);
+  const bool draws = std::holds_alternative<ReadAt>(*packet) || std::holds_alternative<NeedAt>(*packet) ||
+                     std::holds_alternative<ReadByHash>(*packet);
   if (peer_ && draws) {
     const Device* device = find(header.device);
     if (!device || !device->wanted) return fail("a request for data before its PULL was accepted");
@@ -113,7 +123,8 @@ void SourceLink::handle_frame(const FrameHeader& header, ConstBytes body, net::L
 // The first frame that arrives tells who is there (silo.md 13). False: the connection is over, or the frame was the reply.
 bool SourceLink::decide_peer(const FrameHeader& header, const Packet& packet) {
   const auto* event = std::get_if<Event>(&packet);
-  if (mark_ && event && header.device == kControlDevice && event->type == EventType::custom && event->custom_type == kCustomGodwit) {
+  if (mark_ && event && header.device == kControlDevice && event->type == EventType::custom &&
+      event->custom_type == kCustomGodwit) {
     Result<std::optional<Reply>> reply = decode_reply(event->payload);
     if (!reply) {
       fail(reply.error().within("the reply to our mark").message());
@@ -184,7 +195,9 @@ void SourceLink::handle_closed(std::optional<Error> error) {
     if (serves_original()) d.volume->ownership().set_busy(false);
   const bool done = is_done();
   if (!done) unlock_group("the connection ended");
-  owner_.handle_link_closed(*this, done ? std::nullopt : error ? std::move(error) : std::optional(Error(ErrorKind::connection_lost, "the destination hung up")));
+  owner_.handle_link_closed(*this, done    ? std::nullopt
+                                   : error ? std::move(error)
+                                           : std::optional(Error(ErrorKind::connection_lost, "the destination hung up")));
 }
 
 void SourceLink::fail(std::string reason) {
@@ -193,7 +206,9 @@ void SourceLink::fail(std::string reason) {
   handle_closed(Error(ErrorKind::invalid, std::move(reason)));
 }
 
-void SourceLink::drop(const std::string& reason) { fail(reason); }
+void SourceLink::drop(const std::string& reason) {
+  fail(reason);
+}
 
 void SourceLink::end_session(Volume&, net::Task ended) {
   // Its reads change nothing; a new connection of the same host means that this one is dead.
@@ -232,7 +247,8 @@ void SourceLink::perform(SourceWork& next) {
   if (const auto* info = std::get_if<SendDevInfo>(&next)) {
     Device& device = *find(info->device);
     const Geometry geometry = device.volume->geometry();
-    return send_packet(info->device, info->tx, DevInfo{geometry.size_bytes, geometry.block_size_bytes, device.volume->name(), device.schema});
+    return send_packet(info->device, info->tx,
+                       DevInfo{geometry.size_bytes, geometry.block_size_bytes, device.volume->name(), device.schema});
   }
   if (const auto* have = std::get_if<SendAlreadyHave>(&next)) return send_already_have(*have);
   if (const auto* sources = std::get_if<SendAlternateSources>(&next)) return send_alternates(*sources);
@@ -242,8 +258,10 @@ void SourceLink::perform(SourceWork& next) {
     device.encoder.forget_alternates();
     return send_packet(list->device, list->tx, DirtyList{device.volume->geometry().block_size_bytes, std::move(list->blocks)});
   }
-  if (const auto* event = std::get_if<SendEvent>(&next)) return send_packet(event->device, event->tx, Event{event->type, kCustomResume, {}});
-  if (const auto* prepare = std::get_if<SendPrepare>(&next)) return send_control(find(prepare->device)->volume->ownership().prepare());
+  if (const auto* event = std::get_if<SendEvent>(&next))
+    return send_packet(event->device, event->tx, Event{event->type, kCustomResume, {}});
+  if (const auto* prepare = std::get_if<SendPrepare>(&next))
+    return send_control(find(prepare->device)->volume->ownership().prepare());
   if (std::holds_alternative<LockGroup>(next)) return lock_group();
   if (const auto* unlock = std::get_if<UnlockGroup>(&next)) return unlock_group(unlock->reason);
   if (std::holds_alternative<RelinquishGroup>(next)) return relinquish_group();
@@ -284,15 +302,17 @@ void SourceLink::move_block(const MoveBlock& work) {
   net::Lease buffer = context_.buffers.lease(geometry.length_of(work.block));
   const MutableBytes into = buffer.bytes();
   const Lane lane = work.block_class == BlockClass::urgent ? Lane::urgent : Lane::bulk;
-  device.volume->read_block(work.block, into, [this, alive = alive_, work, lane, buffer = std::move(buffer)](Result<void> result) mutable {
-    if (!*alive || link_.is_closed()) return;
-    Device& d = *find(work.device);
-    if (!result) {
-      session_.handle_read_failed(work.device, work.tx, result.error().message());
-      return this->work();
-    }
-    send_block(d, d.encoder.encode(work.device, work.tx, d.volume->geometry().offset_of(work.block), std::move(buffer)), lane);
-  });
+  device.volume->read_block(
+      work.block, into, [this, alive = alive_, work, lane, buffer = std::move(buffer)](Result<void> result) mutable {
+        if (!*alive || link_.is_closed()) return;
+        Device& d = *find(work.device);
+        if (!result) {
+          session_.handle_read_failed(work.device, work.tx, result.error().message());
+          return this->work();
+        }
+        send_block(d, d.encoder.encode(work.device, work.tx, d.volume->geometry().offset_of(work.block), std::move(buffer)),
+                   lane);
+      });
 }
 
 void SourceLink::send_block(Device&, EncodedBlock block, Lane lane) {
@@ -309,7 +329,8 @@ void SourceLink::collect_extents(Device& device, AskExtents ask, std::uint64_t o
   const std::uint64_t end = std::min(geometry.size_bytes, ask.last.value * geometry.block_size_bytes);
   device.volume->store().extents(
       offset, end - offset,
-      [this, alive = alive_, ask, offset, end, geometry, zero_blocks = std::move(zero_blocks)](Result<std::vector<store::Extent>> extents) mutable {
+      [this, alive = alive_, ask, offset, end, geometry,
+       zero_blocks = std::move(zero_blocks)](Result<std::vector<store::Extent>> extents) mutable {
         if (!*alive || link_.is_closed()) return;
         std::uint64_t covered = offset;
         if (extents) {
@@ -335,14 +356,16 @@ void SourceLink::answer_read(const AnswerRead& work) {
   if (work.refused) return send_packet(work.device, work.tx, ReadAtResponseErr{});
   net::Lease buffer = context_.buffers.lease(work.length);
   const MutableBytes into = buffer.bytes();
-  find(work.device)->volume->read_range(work.offset, into, [this, alive = alive_, work, buffer = std::move(buffer)](Result<void> result) mutable {
-    if (!*alive || link_.is_closed()) return;
-    if (!result) return send_packet(work.device, work.tx, ReadAtResponseErr{});
-    Bytes head;
-    const ReadAtResponse response{work.length, buffer.bytes()};
-    encode_frame_head(work.device, work.tx, response, head);
-    link_.send(Lane::urgent, std::move(head), buffer.bytes(), std::move(buffer));
-  });
+  find(work.device)
+      ->volume->read_range(work.offset, into,
+                           [this, alive = alive_, work, buffer = std::move(buffer)](Result<void> result) mutable {
+                             if (!*alive || link_.is_closed()) return;
+                             if (!result) return send_packet(work.device, work.tx, ReadAtResponseErr{});
+                             Bytes head;
+                             const ReadAtResponse response{work.length, buffer.bytes()};
+                             encode_frame_head(work.device, work.tx, response, head);
+                             link_.send(Lane::urgent, std::move(head), buffer.bytes(), std::move(buffer));
+                           });
 }
 
 void SourceLink::answer_read_by_hash(const AnswerReadByHash& work) {
@@ -351,21 +374,22 @@ void SourceLink::answer_read_by_hash(const AnswerReadByHash& work) {
   if (!place) return send_packet(work.device, work.tx, ReadByHashResponseErr{"no block with this hash is known here"});
   net::Lease buffer = context_.buffers.lease(place->second);
   const MutableBytes into = buffer.bytes();
-  device.volume->read_range(place->first, into, [this, alive = alive_, work, buffer = std::move(buffer)](Result<void> result) mutable {
-    if (!*alive || link_.is_closed()) return;
-    if (!result || sha256(buffer.bytes()) != work.hash)  // written since it was announced
-      return send_packet(work.device, work.tx, ReadByHashResponseErr{"the block has changed since"});
-    Bytes head;
-    encode_frame_head(work.device, work.tx, ReadByHashResponse{buffer.bytes()}, head);
-    link_.send(Lane::urgent, std::move(head), buffer.bytes(), std::move(buffer));
-  });
+  device.volume->read_range(place->first, into,
+                            [this, alive = alive_, work, buffer = std::move(buffer)](Result<void> result) mutable {
+                              if (!*alive || link_.is_closed()) return;
+                              if (!result || sha256(buffer.bytes()) != work.hash)  // written since it was announced
+                                return send_packet(work.device, work.tx, ReadByHashResponseErr{"the block has changed since"});
+                              Bytes head;
+                              encode_frame_head(work.device, work.tx, ReadByHashResponse{buffer.bytes()}, head);
+                              link_.send(Lane::urgent, std::move(head), buffer.bytes(), std::move(buffer));
+                            });
 }
 
 // --- the hand-over ---
 
 void SourceLink::start_sending(Volume& volume) {
   Device* device = find(volume);
-  if (!device) return;
+  if (!device || link_.is_closed()) return;
   device->wanted = true;
   volume.tracker().reset();
   session_.handle_accepted(context_.scheduler.now(), device->id);
@@ -446,10 +470,12 @@ void SourceLink::handle_owned_heard(Volume& volume) {
 
 void SourceLink::report_round(const RoundDone& round) {
   const double seconds = (context_.scheduler.now() - started_).as_seconds();
-  owner_.note(NoteLevel::info, (round.round == 0 ? "first pass" : "round " + std::to_string(round.round)) + ": " + std::to_string(round.blocks_sent) +
-                                   " blocks sent, " + std::to_string(round.blocks_dirty) + " dirty by now, " +
-                                   std::to_string(static_cast<std::uint64_t>(static_cast<double>(link_.bytes_sent()) / 1e6 / std::max(seconds, 1e-9))) +
-                                   " MB/s since the start");
+  owner_.note(
+      NoteLevel::info,
+      (round.round == 0 ? "first pass" : "round " + std::to_string(round.round)) + ": " + std::to_string(round.blocks_sent) +
+          " blocks sent, " + std::to_string(round.blocks_dirty) + " dirty by now, " +
+          std::to_string(static_cast<std::uint64_t>(static_cast<double>(link_.bytes_sent()) / 1e6 / std::max(seconds, 1e-9))) +
+          " MB/s since the start");
 }
 
 std::vector<MoveReport> SourceLink::reports() const {

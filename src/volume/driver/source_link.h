@@ -1,5 +1,5 @@
-// A's end of one connection: binds a SourceSession to its volumes, their ownership and a stream. Decides nothing about blocks; reads,
-// encodes and sends what the session names. Source: silo.md 6, ownership.md 4, 10.1, 15.
+// A's end of one connection: binds a SourceSession to its volumes, their ownership and a stream. Decides nothing about blocks;
+// reads, encodes and sends what the session names. Source: silo.md 6, ownership.md 4, 10.1, 15.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,7 @@ namespace godwit::volume {
 struct SourceOptions {
   SourceConfig config;
   FormPolicy forms;
-  bool mark = true;          // say that we are godwit; off only for tests against the bare protocol
+  bool mark = true;                       // say that we are godwit; off only for tests against the bare protocol
   std::size_t unsent_bytes = 128 * 1024;  // what the kernel may hold unsent: urgent blocks queue behind no more
 };
 
@@ -32,14 +32,14 @@ struct MoveReport {
   double seconds = 0;
   double downtime_seconds = 0;  // from the lock until the other side owned; 0: not yet
   bool handed_over = false;
-  std::string state;            // a word for people
+  std::string state;  // a word for people
 };
 
 class SourceLink final : public ControlLink, private FrameHandler {
  public:
   // `volumes` in the order of their device numbers, 1..N; they outlive the link.
-  SourceLink(DriverContext context, LinkOwner& owner, LinkId id, std::unique_ptr<net::Stream> stream, std::vector<Volume*> volumes,
-             SourceOptions options, Random random);
+  SourceLink(DriverContext context, LinkOwner& owner, LinkId id, std::unique_ptr<net::Stream> stream,
+             std::vector<Volume*> volumes, SourceOptions options, Random random);
   ~SourceLink() override;
 
   void start();

@@ -26,7 +26,9 @@ Volume::Volume(net::Scheduler& scheduler, VolumeEvents& events, std::string name
   if (state == CopyState::receiving || state == CopyState::ready) begin_receiving();
 }
 
-Volume::~Volume() { *alive_ = false; }
+Volume::~Volume() {
+  *alive_ = false;
+}
 
 void Volume::start() {
   ownership_.handle_start();
@@ -58,6 +60,7 @@ void Volume::apply(OwnershipEffect effect) {
   if (std::holds_alternative<FaceChanged>(effect)) {
     FaceMode mode = ownership_.face_mode();
     if (mode == FaceMode::relay && !relaying_allowed_) mode = FaceMode::refuse;
+    if (mode == FaceMode::serve) pristine_ = Bitset();  // clients write from here on
     if (mode == FaceMode::serve && cache_) {
       face_.set_mode(mode);
       face_.set_cache(nullptr);
@@ -89,7 +92,8 @@ void Volume::write_record(const Record& record) {
   };
   if (place_.directory == nullptr) return scheduler_.post([written = std::move(written)]() mutable { written({}); });
   Bytes slot = encode_slot(record);
-  if (place_.exists) return place_.directory->write_slot(place_.record_name, slot_offset(record.gen), std::move(slot), std::move(written));
+  if (place_.exists)
+    return place_.directory->write_slot(place_.record_name, slot_offset(record.gen), std::move(slot), std::move(written));
   Bytes file(kRecordFileSize);
   std::copy(slot.begin(), slot.end(), file.begin() + static_cast<std::ptrdiff_t>(slot_offset(record.gen)));
   place_.directory->replace_file(place_.record_name, std::move(file), std::move(written));
@@ -121,13 +125,14 @@ void Volume::read_range(std::uint64_t offset, MutableBytes into, Done<void> done
   if (into.empty()) return done({});
   const std::uint64_t first = geometry().block_at(offset).value;
   const std::uint64_t last = geometry().block_at(offset + into.size() - 1).value + 1;
-  gate_.enter(BlockGate::Party::outside, first, last, [this, offset, into, done = std::move(done)](BlockGate::Ticket ticket) mutable {
-    store_->read(offset, into, [this, alive = alive_, ticket, done = std::move(done)](Result<void> result) mutable {
-      if (!*alive) return;
-      gate_.leave(ticket);
-      done(std::move(result));
-    });
-  });
+  gate_.enter(BlockGate::Party::outside, first, last,
+              [this, offset, into, done = std::move(done)](BlockGate::Ticket ticket) mutable {
+                store_->read(offset, into, [this, alive = alive_, ticket, done = std::move(done)](Result<void> result) mutable {
+                  if (!*alive) return;
+                  gate_.leave(ticket);
+                  done(std::move(result));
+                });
+              });
 }
 
 void Volume::for_each_foreign(std::uint64_t offset, std::uint64_t length,
@@ -177,38 +182,43 @@ static std::function<Done<void>()> join(Done<void> done) {
 void Volume::store_remote(std::uint64_t offset, ConstBytes from, Done<void> done) {
   const std::uint64_t first = geometry().block_at(offset).value;
   const std::uint64_t last = geometry().block_at(offset + from.size() - 1).value + 1;
-  gate_.enter(BlockGate::Party::outside, first, last, [this, offset, from, done = std::move(done)](BlockGate::Ticket ticket) mutable {
-    auto ended = [this, alive = alive_, ticket, done = std::move(done)](Result<void> result) mutable {
-      if (!*alive) return;
-      gate_.leave(ticket);
-      done(std::move(result));
-    };
-    note_stored(offset, from.size());
-    if (!cache_ || cache_->local_count() == 0)
-      return store_->write(offset, from, store::Durability::written, std::move(ended));
-    const auto part_done = join(std::move(ended));
-    for_each_foreign(offset, from.size(), [&](std::uint64_t at, std::uint64_t length) {
-      store_->write(at, from.subspan(at - offset, length), store::Durability::written, part_done());
-    });
-  });
+  gate_.enter(BlockGate::Party::outside, first, last,
+              [this, offset, from, done = std::move(done)](BlockGate::Ticket ticket) mutable {
+                auto ended = [this, alive = alive_, ticket, done = std::move(done)](Result<void> result) mutable {
+                  if (!*alive) return;
+                  gate_.leave(ticket);
+                  done(std::move(result));
+                };
+                note_stored(offset, from.size());
+                if (!cache_ || cache_->local_count() == 0)
+                  return store_->write(offset, from, store::Durability::written, std::move(ended));
+                const auto part_done = join(std::move(ended));
+                for_each_foreign(offset, from.size(), [&](std::uint64_t at, std::uint64_t length) {
+                  store_->write(at, from.subspan(at - offset, length), store::Durability::written, part_done());
+                });
+              });
 }
 
 void Volume::zero_remote(std::uint64_t offset, std::uint64_t length, Done<void> done) {
   const std::uint64_t first = geometry().block_at(offset).value;
   const std::uint64_t last = geometry().block_at(offset + length - 1).value + 1;
-  if (pristine_.size() > 0 && pristine_.all_in(first, last)) return scheduler_.post([done = std::move(done)]() mutable { done({}); });
-  gate_.enter(BlockGate::Party::outside, first, last, [this, offset, length, done = std::move(done)](BlockGate::Ticket ticket) mutable {
-    const auto part_done = join([this, alive = alive_, ticket, done = std::move(done)](Result<void> result) mutable {
-      if (!*alive) return;
-      gate_.leave(ticket);
-      done(std::move(result));
-    });
-    for_each_foreign(offset, length, [&](std::uint64_t at, std::uint64_t part) {
-      store_->zero(at, part, store::ZeroMode::may_punch, store::Durability::written, part_done());
-    });
-  });
+  if (pristine_.size() > 0 && pristine_.all_in(first, last))
+    return scheduler_.post([done = std::move(done)]() mutable { done({}); });
+  gate_.enter(BlockGate::Party::outside, first, last,
+              [this, offset, length, done = std::move(done)](BlockGate::Ticket ticket) mutable {
+                const auto part_done = join([this, alive = alive_, ticket, done = std::move(done)](Result<void> result) mutable {
+                  if (!*alive) return;
+                  gate_.leave(ticket);
+                  done(std::move(result));
+                });
+                for_each_foreign(offset, length, [&](std::uint64_t at, std::uint64_t part) {
+                  store_->zero(at, part, store::ZeroMode::may_punch, store::Durability::written, part_done());
+                });
+              });
 }
 
-void Volume::placed_remote(std::uint64_t offset, std::uint64_t length) { note_stored(offset, length); }
+void Volume::placed_remote(std::uint64_t offset, std::uint64_t length) {
+  note_stored(offset, length);
+}
 
 }  // namespace godwit::volume

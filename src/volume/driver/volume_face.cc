@@ -10,10 +10,13 @@ using store::Durability;
 using store::Extent;
 using store::ZeroMode;
 
-VolumeFace::VolumeFace(net::Scheduler& scheduler, Geometry geometry, BlockGate& gate, DirtyTracker& tracker, VolatilityMonitor& heat)
+VolumeFace::VolumeFace(net::Scheduler& scheduler, Geometry geometry, BlockGate& gate, DirtyTracker& tracker,
+                       VolatilityMonitor& heat)
     : scheduler_(scheduler), geometry_(geometry), gate_(gate), tracker_(tracker), heat_(heat) {}
 
-static Error shut_down_error() { return Error(ErrorKind::shut_down, "the volume is not served here"); }
+static Error shut_down_error() {
+  return Error(ErrorKind::shut_down, "the volume is not served here");
+}
 
 // --- modes ---
 
@@ -128,7 +131,8 @@ void VolumeFace::early_read(std::uint64_t offset, MutableBytes into, Done<void> 
   if (cache_) {
     const WaitingCache::WaiterId waiter = next_waiter_++;
     if (!cache_->want_read(waiter, offset, into.size()))
-      return wait_for_blocks<void>(waiter, std::move(done), [this, offset, into](Done<void> d) { read(offset, into, std::move(d)); });
+      return wait_for_blocks<void>(waiter, std::move(done),
+                                   [this, offset, into](Done<void> d) { read(offset, into, std::move(d)); });
   }
   if (into.empty()) return done({});
   const std::uint64_t first = geometry_.block_at(offset).value;
@@ -144,14 +148,16 @@ void VolumeFace::early_read(std::uint64_t offset, MutableBytes into, Done<void> 
               });
 }
 
-void VolumeFace::change(std::uint64_t offset, std::uint64_t length, Done<void> done, std::move_only_function<void(Done<void>)> execute) {
+void VolumeFace::change(std::uint64_t offset, std::uint64_t length, Done<void> done,
+                        std::move_only_function<void(Done<void>)> execute) {
   if (length == 0) return done({});
   const std::uint64_t first = geometry_.block_at(offset).value;
   const std::uint64_t last = geometry_.block_at(offset + length - 1).value + 1;
   ++running_;
   was_written_ = true;
   gate_.enter(BlockGate::Party::inside, first, last,
-              [this, offset, length, first, last, done = std::move(done), execute = std::move(execute)](BlockGate::Ticket ticket) mutable {
+              [this, offset, length, first, last, done = std::move(done),
+               execute = std::move(execute)](BlockGate::Ticket ticket) mutable {
                 execute([this, ticket, offset, length, first, last, done = std::move(done)](Result<void> result) mutable {
                   // Whatever became of it, bytes may have changed.
                   tracker_.note_write(first, last);
@@ -209,7 +215,8 @@ void VolumeFace::discard(std::uint64_t offset, std::uint64_t length, Done<void> 
   if (mode_ == FaceMode::refuse) return done(fail(shut_down_error()));
   if (mode_ == FaceMode::relay) return relay_->discard(offset, length, relayed<void>(std::move(done), again));
   if (cache_) return done({});  // a promise that allows doing nothing
-  change(offset, length, std::move(done), [this, offset, length](Done<void> d) { store_->discard(offset, length, std::move(d)); });
+  change(offset, length, std::move(done),
+         [this, offset, length](Done<void> d) { store_->discard(offset, length, std::move(d)); });
 }
 
 void VolumeFace::flush(Done<void> done) {

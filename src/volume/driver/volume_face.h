@@ -1,5 +1,6 @@
 // A volume as its clients see it at this host: a block device whose requests are executed, held, or sent on, by the volume's face
-// mode. Clients keep their connection through a hand-over; only what their requests wait for changes. Source: ownership.md 4, 7, 9.
+// mode. Clients keep their connection through a hand-over; only what their requests wait for changes. Source: ownership.md 4,
+// 7, 9.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +54,8 @@ class VolumeFace final : public store::BlockDevice {
   void read(std::uint64_t offset, MutableBytes into, Done<void> done) override;
   void write(std::uint64_t offset, ConstBytes from, store::Durability durability, Done<void> done) override;
   void flush(Done<void> done) override;
-  void zero(std::uint64_t offset, std::uint64_t length, store::ZeroMode mode, store::Durability durability, Done<void> done) override;
+  void zero(std::uint64_t offset, std::uint64_t length, store::ZeroMode mode, store::Durability durability,
+            Done<void> done) override;
   void discard(std::uint64_t offset, std::uint64_t length, Done<void> done) override;
   void extents(std::uint64_t offset, std::uint64_t length, Done<std::vector<store::Extent>> done) override;
   void prefetch(std::uint64_t offset, std::uint64_t length) override;

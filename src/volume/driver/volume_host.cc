@@ -35,15 +35,17 @@ Result<Volume*> VolumeHost::add(ShelfItem item) {
   volume.set_relaying_allowed(options_.after_handover == AfterHandover::relay);
   if (item.pristine) volume.set_pristine();
   volume.face().set_policy(options_.early_reads, options_.destination.early_writes);
-  entry.relay = std::make_unique<RelayClient>(context_, *this, volume, relay_openings_, random_.fork(), [this, name = volume.name()] {
-    if (server_) server_->close_clients(name);
-  });
+  entry.relay =
+      std::make_unique<RelayClient>(context_, *this, volume, relay_openings_, random_.fork(), [this, name = volume.name()] {
+        if (server_) server_->close_clients(name);
+      });
   if (server_) {
     exports::ExportOptions offered;
     offered.name = volume.name();
     offered.description = [&volume] {
-      return volume.ownership().is_owner() ? std::string("owned here")
-             : volume.face().mode() == FaceMode::relay ? std::string("relayed to its owner") : std::string("not owned yet");
+      return volume.ownership().is_owner()             ? std::string("owned here")
+             : volume.face().mode() == FaceMode::relay ? std::string("relayed to its owner")
+                                                       : std::string("not owned yet");
     };
     offered.block_size_preferred = std::min<std::uint32_t>(volume.geometry().block_size_bytes, 65536);
     if (Result<void> added = server_->add(std::move(offered), volume.face()); !added) {
@@ -56,21 +58,41 @@ Result<Volume*> VolumeHost::add(ShelfItem item) {
   return &volume;
 }
 
+// In this order: no connection moves its blocks any more, no store operation is under way, no client is left; then it goes.
 void VolumeHost::remove(const std::string& name, net::Task done) {
   const auto it = volumes_.find(name);
   if (it == volumes_.end()) return done();
   Volume& volume = *it->second.volume;
   volume.face().fail_all(Error(ErrorKind::shut_down, "the volume is removed"));
-  auto erase = [this, name, done = std::move(done)]() mutable {
+  for (auto& [id, dialler] : diallers_) std::erase(dialler->volumes, &volume);
+  auto left = std::make_shared<std::size_t>(1);
+  auto erase = std::make_shared<net::Task>([this, alive = alive_, name, done = std::move(done)]() mutable {
+    if (!*alive) return;
     const auto found = volumes_.find(name);
-    if (found != volumes_.end()) {
-      if (gate_) gate_->forget(*found->second.volume);
-      volumes_.erase(found);
-    }
-    done();
+    if (found == volumes_.end()) return done();
+    auto gone = [this, alive, name, done = std::move(done)]() mutable {
+      const auto entry = *alive ? volumes_.find(name) : volumes_.end();
+      if (!*alive || entry == volumes_.end()) return;
+      if (gate_) gate_->forget(*entry->second.volume);
+      volumes_.erase(entry);
+      done();
+    };
+    if (!found->second.exported) return gone();
+    server_->remove(name, std::move(gone));
+  });
+  const auto one = [left, erase] {
+    if (--*left == 0) (*erase)();
   };
-  if (!it->second.exported) return context_.scheduler.post(std::move(erase));
-  server_->remove(name, std::move(erase));
+  std::vector<ControlLink*> carrying;
+  for (auto& [id, source] : sources_)
+    if (source->carries(volume)) carrying.push_back(source.get());
+  for (auto& [id, destination] : destinations_)
+    if (destination->carries(volume)) carrying.push_back(destination.get());
+  for (ControlLink* link : carrying) {
+    ++*left;
+    link->end_session(volume, one);
+  }
+  context_.scheduler.post(one);
 }
 
 Volume* VolumeHost::find(const std::string& name) {
@@ -106,7 +128,8 @@ void VolumeHost::accept(std::unique_ptr<net::Stream> stream) {
   std::vector<Volume*> offered;
   for (const bool owned : {true, false}) {
     for (auto& [name, entry] : volumes_)
-      if ((entry.volume->ownership().durable_record().state == CopyState::owned) == owned && entry.volume->ownership().record().state != CopyState::gone)
+      if ((entry.volume->ownership().durable_record().state == CopyState::owned) == owned &&
+          entry.volume->ownership().record().state != CopyState::gone)
         offered.push_back(entry.volume.get());
     if (!offered.empty()) break;
   }
@@ -115,7 +138,8 @@ void VolumeHost::accept(std::unique_ptr<net::Stream> stream) {
     return;
   }
   const LinkId id{next_link_++};
-  auto link = std::make_unique<SourceLink>(context_, *this, id, std::move(stream), std::move(offered), options_.source, random_.fork());
+  auto link =
+      std::make_unique<SourceLink>(context_, *this, id, std::move(stream), std::move(offered), options_.source, random_.fork());
   SourceLink& started = *link;
   sources_.emplace(id, std::move(link));
   started.start();
@@ -150,7 +174,8 @@ void VolumeHost::handle_link_up(ControlLink& link) {
     for (auto& [name, entry] : volumes_) {
       const std::optional<DeviceId> device = source.device_of(*entry.volume);
       const std::optional<Peer>& concerned = entry.volume->ownership().durable_record().peer;
-      if (device || (concerned && concerned->host == link.peer()->host)) link.send_control(entry.volume->ownership().state_message(device));
+      if (device || (concerned && concerned->host == link.peer()->host))
+        link.send_control(entry.volume->ownership().state_message(device));
     }
     tell(link);
   }
@@ -172,7 +197,8 @@ std::string VolumeHost::resolve_hint(const std::string& text, const ControlLink&
   const bool unspecified = address->host == "0.0.0.0" || address->host == "::";
   if (unspecified) address->host = remote.is_unix() ? "127.0.0.1" : remote.host;
   const bool same = address->host == remote.host || (remote.is_loopback() && address->is_loopback());
-  const bool trusted = std::find(options_.trusted_hosts.begin(), options_.trusted_hosts.end(), address->host) != options_.trusted_hosts.end();
+  const bool trusted =
+      std::find(options_.trusted_hosts.begin(), options_.trusted_hosts.end(), address->host) != options_.trusted_hosts.end();
   return same || trusted ? address->text() : "";
 }
 
@@ -360,7 +386,8 @@ bool VolumeHost::is_wanted(const Dialler& dialler) const {
 void VolumeHost::dial(Dialler& dialler) {
   if (dialler.link || dialler.connecting || !is_wanted(dialler)) return;
   dialler.connecting = true;
-  context_.network.connect(dialler.request.from, [this, alive = alive_, id = dialler.id](Result<std::unique_ptr<net::Stream>> stream) {
+  context_.network.connect(dialler.request.from, [this, alive = alive_,
+                                                  id = dialler.id](Result<std::unique_ptr<net::Stream>> stream) {
     if (!*alive || !diallers_.contains(id)) return;
     Dialler& d = *diallers_.at(id);
     d.connecting = false;
@@ -370,8 +397,8 @@ void VolumeHost::dial(Dialler& dialler) {
       return redial(d);
     }
     const LinkId link_id{next_link_++};
-    auto link = std::make_unique<DestinationLink>(context_, *this, link_id, std::move(*stream), d.request.options.value_or(options_.destination),
-                                                  blocks_);
+    auto link = std::make_unique<DestinationLink>(context_, *this, link_id, std::move(*stream),
+                                                  d.request.options.value_or(options_.destination), blocks_);
     d.link = link.get();
     destinations_.emplace(link_id, std::move(link));
     d.link->start();
@@ -382,9 +409,10 @@ void VolumeHost::redial(Dialler& dialler) {
   if (!is_wanted(dialler)) return;
   const auto jitter = static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(dialler.back_off.nanoseconds / 2 + 1)));
   context_.scheduler.cancel(dialler.timer);
-  dialler.timer = context_.scheduler.schedule(context_.scheduler.now() + dialler.back_off + Duration{jitter}, [this, alive = alive_, id = dialler.id] {
-    if (*alive && diallers_.contains(id)) dial(*diallers_.at(id));
-  });
+  dialler.timer = context_.scheduler.schedule(context_.scheduler.now() + dialler.back_off + Duration{jitter},
+                                              [this, alive = alive_, id = dialler.id] {
+                                                if (*alive && diallers_.contains(id)) dial(*diallers_.at(id));
+                                              });
   dialler.back_off = std::min(options_.redial_max, dialler.back_off * 2);
 }
 
@@ -430,27 +458,31 @@ void VolumeHost::discard_begun(Dialler& dialler, net::Task done) {
 }
 
 void VolumeHost::refused(Dialler& dialler, Volume& volume, RefuseCode code, const std::string& text) {
-  const std::string sentence = "volume " + volume.name() + ": the other host refuses (" + name_of(code) + ")" + (text.empty() ? "" : ": " + escaped(text));
+  const std::string sentence =
+      "volume " + volume.name() + ": the other host refuses (" + name_of(code) + ")" + (text.empty() ? "" : ": " + escaped(text));
   const bool again = dialler.accepted_once && (code == RefuseCode::busy || code == RefuseCode::paused);
   if (again) {
     note(NoteLevel::info, sentence + "; trying again");
-    if (dialler.link) context_.scheduler.post([this, alive = alive_, id = dialler.link->id()] {
-      ControlLink* link = *alive ? find_link(id) : nullptr;
-      if (link) link->drop("refused; trying again");
-    });
+    if (dialler.link)
+      context_.scheduler.post([this, alive = alive_, id = dialler.link->id()] {
+        ControlLink* link = *alive ? find_link(id) : nullptr;
+        if (link) link->drop("refused; trying again");
+      });
     return;
   }
   DestinationLink* link = dialler.link;
   fail_pull(dialler, sentence);
-  if (link) context_.scheduler.post([this, alive = alive_, id = link->id()] {
-    ControlLink* l = *alive ? find_link(id) : nullptr;
-    if (l) l->drop("the pull was refused");
-  });
+  if (link)
+    context_.scheduler.post([this, alive = alive_, id = link->id()] {
+      ControlLink* l = *alive ? find_link(id) : nullptr;
+      if (l) l->drop("the pull was refused");
+    });
 }
 
 void VolumeHost::check_pulled(Dialler& dialler) {
   if (dialler.ended || dialler.volumes.empty() || dialler.status.state == PullStatus::State::owned) return;
-  const bool owned = std::all_of(dialler.volumes.begin(), dialler.volumes.end(), [](const Volume* v) { return v->ownership().is_owner(); });
+  const bool owned =
+      std::all_of(dialler.volumes.begin(), dialler.volumes.end(), [](const Volume* v) { return v->ownership().is_owner(); });
   if (!owned) return;
   dialler.status.volumes.clear();
   for (const Volume* v : dialler.volumes) dialler.status.volumes.push_back(v->name());
@@ -473,13 +505,15 @@ void VolumeHost::handle_states(DestinationLink& link, const std::map<DeviceId, C
   std::vector<DeviceGroupInfo::Entry> wanted;
   for (const auto& entry : devices) {
     const Volume* known = find(states.at(entry.device).volume);
-    if (known ? std::find(dialler->volumes.begin(), dialler->volumes.end(), known) != dialler->volumes.end() || is_named(dialler->request.names, entry.info.name)
+    if (known ? std::find(dialler->volumes.begin(), dialler->volumes.end(), known) != dialler->volumes.end() ||
+                    is_named(dialler->request.names, entry.info.name)
               : is_named(dialler->request.names, entry.info.name))
       wanted.push_back(entry);
   }
   for (const std::string& name : dialler->accepted_once ? std::vector<std::string>{} : dialler->request.names)
     if (std::none_of(wanted.begin(), wanted.end(), [&](const auto& e) { return e.info.name == name; }))
-      return fail_pull(*dialler, "the host at " + dialler->request.from.text() + " offers no volume " + name), link.drop("nothing to pull");
+      return fail_pull(*dialler, "the host at " + dialler->request.from.text() + " offers no volume " + name),
+             link.drop("nothing to pull");
   make_copies(link, *dialler, states, std::move(wanted));
 }
 
@@ -494,7 +528,8 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
   const DeviceGroupInfo::Entry entry = wanted.front();
   wanted.erase(wanted.begin());
   const ControlMessage& state = states.at(entry.device);
-  const auto next = [this, alive = alive_, link_id = link.id(), dialler_id = dialler.id, device = entry.device, states, wanted](Volume& volume) {
+  const auto next = [this, alive = alive_, link_id = link.id(), dialler_id = dialler.id, device = entry.device, states,
+                     wanted](Volume& volume) {
     const auto it = destinations_.find(link_id);
     if (it == destinations_.end() || !diallers_.contains(dialler_id)) return;
     Dialler& d = *diallers_.at(dialler_id);
@@ -504,7 +539,8 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
   };
   if (Volume* volume = find(state.volume)) {
     if (volume->ownership().record().state == CopyState::gone) {
-      fail_pull(dialler, "volume " + volume->name() + " was cancelled here, and the other host has not confirmed that yet: pull it again later");
+      fail_pull(dialler, "volume " + volume->name() +
+                             " was cancelled here, and the other host has not confirmed that yet: pull it again later");
       return link.drop("the copy was cancelled");
     }
     if (volume->ownership().is_owner()) {
@@ -521,20 +557,21 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
   const Peer from{link.peer()->host, link.peer()->name, dialler.request.from.text()};
   CopyMaker& copies = dialler.request.copies ? *dialler.request.copies : copies_;
   copies.make(me_, name, state.volume, Geometry{entry.info.size, entry.info.block_size}, from, random_.fork(),
-               [this, alive = alive_, next, link_id = link.id(), dialler_id = dialler.id](Result<ShelfItem> item) {
-                 if (!*alive || !diallers_.contains(dialler_id)) return;
-                 Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
-                 if (!volume) {
-                   fail_pull(*diallers_.at(dialler_id), volume.error().message());
-                   if (ControlLink* l = find_link(link_id)) l->drop("no place for the copy");
-                   return;
-                 }
-                 diallers_.at(dialler_id)->begun.push_back((*volume)->name());
-                 next(**volume);
-               });
+              [this, alive = alive_, next, link_id = link.id(), dialler_id = dialler.id](Result<ShelfItem> item) {
+                if (!*alive || !diallers_.contains(dialler_id)) return;
+                Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
+                if (!volume) {
+                  fail_pull(*diallers_.at(dialler_id), volume.error().message());
+                  if (ControlLink* l = find_link(link_id)) l->drop("no place for the copy");
+                  return;
+                }
+                diallers_.at(dialler_id)->begun.push_back((*volume)->name());
+                next(**volume);
+              });
 }
 
-void VolumeHost::open_copies(DestinationLink& link, const std::vector<DeviceGroupInfo::Entry>& devices, net::Done<std::vector<Volume*>> done) {
+void VolumeHost::open_copies(DestinationLink& link, const std::vector<DeviceGroupInfo::Entry>& devices,
+                             net::Done<std::vector<Volume*>> done) {
   Dialler* dialler = dialler_of(link);
   if (!dialler) return done(fail(ErrorKind::cancelled, "nobody wants this connection's volumes any more"));
   dialler->accepted_once = true;
@@ -558,15 +595,15 @@ void VolumeHost::open_copies(DestinationLink& link, const std::vector<DeviceGrou
     if (find(name)) return (*shared)(fail(ErrorKind::exists, "there is another volume " + name + " here already"));
     CopyMaker& copies = d.request.copies ? *d.request.copies : copies_;
     copies.make(me_, name, VolumeId::random(random_), Geometry{info.size, info.block_size}, Peer{}, random_.fork(),
-                 [this, alive, id, volumes, shared, self, i](Result<ShelfItem> item) {
-                   if (!*alive || !diallers_.contains(id)) return;
-                   if (item) item->record.peer.reset();
-                   Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
-                   if (!volume) return (*shared)(fail(std::move(volume).error()));
-                   diallers_.at(id)->volumes.push_back(*volume);
-                   volumes->push_back(*volume);
-                   (*self)(i + 1);
-                 });
+                [this, alive, id, volumes, shared, self, i](Result<ShelfItem> item) {
+                  if (!*alive || !diallers_.contains(id)) return;
+                  if (item) item->record.peer.reset();
+                  Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
+                  if (!volume) return (*shared)(fail(std::move(volume).error()));
+                  diallers_.at(id)->volumes.push_back(*volume);
+                  volumes->push_back(*volume);
+                  (*self)(i + 1);
+                });
   };
   (*step)(0);
 }

@@ -1,6 +1,6 @@
-// One host's volumes and connections: answers hosts that dial it (as A), dials hosts it pulls from (as B), carries messages between
-// their links and the volumes' ownership, and exports what it has. Everything a process with a data directory does with volumes,
-// without the process: the command line and the control socket are src/host's. Source: ownership.md 3, 15, 16.
+// One host's volumes and connections: answers hosts that dial it (as A), dials hosts it pulls from (as B), carries messages
+// between their links and the volumes' ownership, and exports what it has. Everything a process with a data directory does with
+// volumes, without the process: the command line and the control socket are src/host's. Source: ownership.md 3, 15, 16.
 #pragma once
 
 #include <functional>
@@ -35,8 +35,8 @@ struct HostOptions {
 class CopyMaker {
  public:
   virtual ~CopyMaker() = default;
-  virtual void make(const LocalHost& me, const std::string& name, const VolumeId& volume, Geometry geometry, Peer from, Random random,
-                    net::Done<ShelfItem> done) = 0;
+  virtual void make(const LocalHost& me, const std::string& name, const VolumeId& volume, Geometry geometry, Peer from,
+                    Random random, net::Done<ShelfItem> done) = 0;
   // Removes what make() made, record included, when nothing of it is worth keeping.
   virtual void discard(const std::string& name, const std::string& data_name, net::Done<void> done) = 0;
   virtual void remove_data(const std::string& data_name, net::Done<void> done) = 0;
@@ -44,9 +44,9 @@ class CopyMaker {
 
 struct PullRequest {
   net::Address from;
-  std::vector<std::string> names;  // empty: all that the host offers
-  std::string rename_to;           // with one name: what it is called here
-  CopyMaker* copies = nullptr;     // where new copies go; null: the host's own
+  std::vector<std::string> names;             // empty: all that the host offers
+  std::string rename_to;                      // with one name: what it is called here
+  CopyMaker* copies = nullptr;                // where new copies go; null: the host's own
   std::optional<DestinationOptions> options;  // other than the host's
 };
 
@@ -61,8 +61,8 @@ struct PullStatus {
 class VolumeHost final : public DestinationOwner, public VolumeEvents {
  public:
   // All references outlive the host. `server` may be null: no exports. `blocks` may be null.
-  VolumeHost(DriverContext context, LocalHost me, HostOptions options, CopyMaker& copies, exports::NbdServer* server, RelayGate* gate,
-             BlockSource* blocks, Random random, std::function<void(NoteLevel, std::string)> note);
+  VolumeHost(DriverContext context, LocalHost me, HostOptions options, CopyMaker& copies, exports::NbdServer* server,
+             RelayGate* gate, BlockSource* blocks, Random random, std::function<void(NoteLevel, std::string)> note);
   ~VolumeHost() override;
 
   // --- volumes ---

@@ -11,60 +11,77 @@ Result<void> check_volume_name(std::string_view name) {
   const bool sound = std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
   });
-  if (!sound || name.front() == '.') return fail(ErrorKind::invalid, quoted + " may hold letters, digits, '.', '_' and '-', and not begin with '.'");
+  if (!sound || name.front() == '.')
+    return fail(ErrorKind::invalid, quoted + " may hold letters, digits, '.', '_' and '-', and not begin with '.'");
   for (std::string_view ending : {".own", ".map", ".cow", ".partial", ".moved", ".tmp"})
-    if (name.ends_with(ending)) return fail(ErrorKind::invalid, quoted + " ends like a file of our own (" + std::string(ending) + ")");
-  if (name.find(".split-") != std::string_view::npos) return fail(ErrorKind::invalid, quoted + " looks like data set aside after a split");
+    if (name.ends_with(ending))
+      return fail(ErrorKind::invalid, quoted + " ends like a file of our own (" + std::string(ending) + ")");
+  if (name.find(".split-") != std::string_view::npos)
+    return fail(ErrorKind::invalid, quoted + " looks like data set aside after a split");
   return {};
 }
 
-void VolumeShelf::create(const LocalHost& me, const std::string& name, Geometry geometry, Random random, net::Done<ShelfItem> done) {
+void VolumeShelf::create(const LocalHost& me, const std::string& name, Geometry geometry, Random random,
+                         net::Done<ShelfItem> done) {
   if (Result<void> sound = check_volume_name(name); !sound) return done(fail(std::move(sound).error()));
-  ShelfItem item{.name = name, .record = Ownership::new_owned(me, random, geometry, name), .fresh = true, .pristine = true,
-                 .store = nullptr, .place = place_of(name, false)};
-  directory_.create_device(name, geometry.size_bytes,
-                           [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
-                             if (!device) return done(fail(std::move(device).error()));
-                             item.store = std::move(*device);
-                             done(std::move(item));
-                           });
+  ShelfItem item{.name = name,
+                 .record = Ownership::new_owned(me, random, geometry, name),
+                 .fresh = true,
+                 .pristine = true,
+                 .store = nullptr,
+                 .place = place_of(name, false)};
+  directory_.create_device(
+      name, geometry.size_bytes,
+      [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
+        if (!device) return done(fail(std::move(device).error()));
+        item.store = std::move(*device);
+        done(std::move(item));
+      });
 }
 
-void VolumeShelf::adopt_file(const LocalHost& me, const std::string& name, std::uint32_t block_size, Random random, net::Done<ShelfItem> done) {
+void VolumeShelf::adopt_file(const LocalHost& me, const std::string& name, std::uint32_t block_size, Random random,
+                             net::Done<ShelfItem> done) {
   if (Result<void> sound = check_volume_name(name); !sound) return done(fail(std::move(sound).error()));
-  directory_.open_device(name, false,
-                         [this, me, name, block_size, random, done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
-                           if (!device) return done(fail(std::move(device).error()));
-                           if ((*device)->size() == 0) return done(fail(ErrorKind::invalid, name + ": an empty file is no volume"));
-                           ShelfItem item;
-                           item.name = name;
-                           item.record = Ownership::new_owned(me, random, Geometry{(*device)->size(), block_size}, name);
-                           item.fresh = true;
-                           item.store = std::move(*device);
-                           item.place = place_of(name, false);
-                           done(std::move(item));
-                         });
+  directory_.open_device(
+      name, false,
+      [this, me, name, block_size, random, done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
+        if (!device) return done(fail(std::move(device).error()));
+        if ((*device)->size() == 0) return done(fail(ErrorKind::invalid, name + ": an empty file is no volume"));
+        ShelfItem item;
+        item.name = name;
+        item.record = Ownership::new_owned(me, random, Geometry{(*device)->size(), block_size}, name);
+        item.fresh = true;
+        item.store = std::move(*device);
+        item.place = place_of(name, false);
+        done(std::move(item));
+      });
 }
 
-void VolumeShelf::receive(const LocalHost& me, const std::string& name, const VolumeId& volume, Geometry geometry, Peer from, Random random,
-                          net::Done<ShelfItem> done) {
+void VolumeShelf::receive(const LocalHost& me, const std::string& name, const VolumeId& volume, Geometry geometry, Peer from,
+                          Random random, net::Done<ShelfItem> done) {
   if (Result<void> sound = check_volume_name(name); !sound) return done(fail(std::move(sound).error()));
-  ShelfItem item{.name = name, .record = Ownership::new_receiving(me, random, volume, geometry, std::move(from), name + ".partial"),
-                 .fresh = true, .pristine = true, .store = nullptr, .place = place_of(name, false)};
+  ShelfItem item{.name = name,
+                 .record = Ownership::new_receiving(me, random, volume, geometry, std::move(from), name + ".partial"),
+                 .fresh = true,
+                 .pristine = true,
+                 .store = nullptr,
+                 .place = place_of(name, false)};
   // Neither the data nor the record of another volume of that name may be there.
-  directory_.list([this, geometry, item = std::move(item), done = std::move(done)](Result<std::vector<std::string>> names) mutable {
-    if (!names) return done(fail(std::move(names).error()));
-    for (const std::string& taken : {item.name, item.name + ".own", item.name + ".partial"})
-      if (std::find(names->begin(), names->end(), taken) != names->end())
-        return done(fail(ErrorKind::exists, taken + " is there already: move it away, or pull under another name"));
-    const std::string data_name = item.record.data_name;
-    directory_.create_device(data_name, geometry.size_bytes,
-                             [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
-                               if (!device) return done(fail(std::move(device).error()));
-                               item.store = std::move(*device);
-                               done(std::move(item));
-                             });
-  });
+  directory_.list(
+      [this, geometry, item = std::move(item), done = std::move(done)](Result<std::vector<std::string>> names) mutable {
+        if (!names) return done(fail(std::move(names).error()));
+        for (const std::string& taken : {item.name, item.name + ".own", item.name + ".partial"})
+          if (std::find(names->begin(), names->end(), taken) != names->end())
+            return done(fail(ErrorKind::exists, taken + " is there already: move it away, or pull under another name"));
+        const std::string data_name = item.record.data_name;
+        directory_.create_device(
+            data_name, geometry.size_bytes,
+            [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
+              if (!device) return done(fail(std::move(device).error()));
+              item.store = std::move(*device);
+              done(std::move(item));
+            });
+      });
 }
 
 void VolumeShelf::open(const LocalHost& me, const std::string& name, net::Done<ShelfItem> done) {
@@ -74,7 +91,8 @@ void VolumeShelf::open(const LocalHost& me, const std::string& name, net::Done<S
     Result<Record> record = decode_record_file(*bytes);
     if (!record) return done(fail(std::move(record).error().within(record_name)));
     if (record->host != me.host)
-      return done(fail(ErrorKind::refused, record_name + " belongs to another host id: a copied data directory; remove the record to start afresh"));
+      return done(fail(ErrorKind::refused,
+                       record_name + " belongs to another host id: a copied data directory; remove the record to start afresh"));
     ShelfItem item;
     item.name = name;
     item.record = std::move(*record);
@@ -92,15 +110,17 @@ void VolumeShelf::open_data(ShelfItem item, net::Done<ShelfItem> done) {
     const std::string wanted = item.record.data_name;
     auto open = [this, wanted, done = std::move(done), item = std::move(item)](Result<void> renamed) mutable {
       if (!renamed) return done(fail(std::move(renamed).error()));
-      directory_.open_device(wanted, false,
-                             [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
-                               if (!device) return done(fail(std::move(device).error()));
-                               if ((*device)->size() != item.record.geometry.size_bytes)
-                                 return done(fail(ErrorKind::corrupt, item.record.data_name + " has " + std::to_string((*device)->size()) +
-                                                                          " bytes, its record says " + std::to_string(item.record.geometry.size_bytes)));
-                               item.store = std::move(*device);
-                               done(std::move(item));
-                             });
+      directory_.open_device(
+          wanted, false,
+          [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
+            if (!device) return done(fail(std::move(device).error()));
+            if ((*device)->size() != item.record.geometry.size_bytes)
+              return done(fail(ErrorKind::corrupt, item.record.data_name + " has " + std::to_string((*device)->size()) +
+                                                       " bytes, its record says " +
+                                                       std::to_string(item.record.geometry.size_bytes)));
+            item.store = std::move(*device);
+            done(std::move(item));
+          });
     };
     if (there(wanted)) return open({});
     const std::string base = wanted.ends_with(".partial") ? wanted.substr(0, wanted.size() - 8)

@@ -1,5 +1,5 @@
-// Volumes on disk: makes them, finds them again by their records, and makes the `.partial` a copy is received into. A record without
-// its data, or a `.partial` without a record, is refused by name, never guessed. Source: ownership.md 2, 16.
+// Volumes on disk: makes them, finds them again by their records, and makes the `.partial` a copy is received into. A record
+// without its data, or a `.partial` without a record, is refused by name, never guessed. Source: ownership.md 2, 16.
 #pragma once
 
 #include <functional>
@@ -30,7 +30,8 @@ class VolumeShelf {
   // A new volume of zeros, owned by `me`.
   void create(const LocalHost& me, const std::string& name, Geometry geometry, Random random, net::Done<ShelfItem> done);
   // A data file without a record becomes a volume: uuid, OWNED, entry `created`.
-  void adopt_file(const LocalHost& me, const std::string& name, std::uint32_t block_size, Random random, net::Done<ShelfItem> done);
+  void adopt_file(const LocalHost& me, const std::string& name, std::uint32_t block_size, Random random,
+                  net::Done<ShelfItem> done);
   // A volume whose record is there.
   void open(const LocalHost& me, const std::string& name, net::Done<ShelfItem> done);
   // An empty copy to be received, under `NAME.partial`.

@@ -1,0 +1,281 @@
+#include "export/nbd_client_link.h"
+
+#include <gtest/gtest.h>
+
+#include "export/nbd_client.h"
+#include "export/test_world.h"
+
+namespace godwit::exports {
+namespace {
+
+using namespace nbd;
+using test::StreamPair;
+using test::TestScheduler;
+using test::Told;
+
+constexpr std::uint64_t kSize = 1 << 20;
+
+// --- Servers that do not keep to the protocol, or offer little of it ---
+
+// A server by hand.
+class ScriptedServer {
+ public:
+  explicit ScriptedServer(TestScheduler& scheduler) : scheduler_(scheduler), pair_(scheduler, 5) {
+    pair_.server.reset();
+    pair_.to_server->broken = pair_.to_client->ended = false;
+  }
+  void open(Told<std::unique_ptr<NbdClient>>& told, NbdClientOptions client_options = {}) {
+    NbdClient::open(scheduler_, std::move(pair_.client), std::move(client_options), told.done());
+    scheduler_.run();
+  }
+  void say(ConstBytes bytes) {
+    pair_.to_client->bytes.insert(pair_.to_client->bytes.end(), bytes.begin(), bytes.end());
+    if (pair_.to_client->changed_for_reader) pair_.to_client->changed_for_reader();
+    scheduler_.run();
+  }
+  void hang_up() {
+    pair_.to_client->ended = true;
+    if (pair_.to_client->changed_for_reader) pair_.to_client->changed_for_reader();
+    scheduler_.run();
+  }
+  Bytes heard() {
+    Bytes bytes(pair_.to_server->bytes.begin(), pair_.to_server->bytes.end());
+    pair_.to_server->bytes.clear();
+    return bytes;
+  }
+  // The handshake of a server with these flags; with structured replies and base:allocation as number 9, or without.
+  static Bytes handshake(std::uint16_t flags, bool structured) {
+    Bytes bytes = encode_greeting(kFixedNewstyle);
+    append_option_reply(bytes, kOptStructuredReply, structured ? kRepAck : kRepErrUnsupported, {});
+    if (structured) {
+      append_option_reply(bytes, kOptSetMetaContext, kRepMetaContext, encode_meta_context({9, std::string(kBaseAllocation)}));
+      append_option_reply(bytes, kOptSetMetaContext, kRepAck, {});
+    }
+    append_option_reply(bytes, kOptGo, kRepInfo, encode_export_info({kSize, static_cast<std::uint16_t>(flags | kHasFlags)}));
+    append_option_reply(bytes, kOptGo, kRepInfo, encode_info_text(77, "of the future"));
+    append_option_reply(bytes, kOptGo, kRepAck, {});
+    return bytes;
+  }
+
+ private:
+  TestScheduler& scheduler_;
+  StreamPair pair_;
+};
+
+std::vector<Request> requests_in(ConstBytes bytes) {
+  std::vector<Request> requests;
+  while (!bytes.empty()) {
+    Request request = decode_request(bytes).value();
+    bytes = bytes.subspan(kRequestBytes + (request.type == kWrite ? request.length : 0));
+    requests.push_back(request);
+  }
+  return requests;
+}
+
+Bytes simple(std::uint32_t error, std::uint64_t cookie, ConstBytes data = {}) {
+  std::array<std::byte, kSimpleReplyBytes> head;
+  encode_simple_reply({error, cookie}, head);
+  Bytes bytes = to_bytes(head);
+  append(bytes, data);
+  return bytes;
+}
+
+Bytes chunk(std::uint16_t flags, std::uint16_t type, std::uint64_t cookie, std::string_view payload_hex) {
+  Bytes payload = from_hex(payload_hex).value();
+  std::array<std::byte, kChunkHeaderBytes> head;
+  encode_chunk({flags, type, cookie, static_cast<std::uint32_t>(payload.size())}, head);
+  Bytes bytes = to_bytes(head);
+  append(bytes, payload);
+  return bytes;
+}
+
+TEST(NbdClientHandshake, ServersThatDoNotKeepToItAreRefused) {
+  auto greeted = [](std::uint32_t option, std::uint32_t type, ConstBytes payload = {}) {
+    Bytes bytes = encode_greeting(kFixedNewstyle | kNoZeroes);
+    append_option_reply(bytes, kOptStructuredReply, kRepErrUnsupported, {});
+    append_option_reply(bytes, option, type, payload);
+    return bytes;
+  };
+  Bytes huge = encode_greeting(kFixedNewstyle);
+  append_option_reply(huge, kOptStructuredReply, kRepAck, Bytes(300'000));
+  struct Row {
+    const char* name;
+    Bytes bytes;
+    ErrorKind kind;
+  };
+  const Row rows[] = {
+      {"another protocol", to_bytes(as_bytes("HTTP/1.1 400 Bad Request\r\n")), ErrorKind::invalid},
+      {"oldstyle", from_hex("4e42444d41474943 0000420281861253 0000").value(), ErrorKind::unsupported},
+      {"a reply to something else", greeted(kOptList, kRepAck), ErrorKind::invalid},
+      {"a reply too long", huge, ErrorKind::limit},
+      {"no such export", greeted(kOptGo, kRepErrUnknown), ErrorKind::not_found},
+      {"no GO", greeted(kOptGo, kRepErrUnsupported), ErrorKind::unsupported},
+      {"shutting down", greeted(kOptGo, kRepErrShutdown), ErrorKind::shut_down},
+      {"policy", greeted(kOptGo, kRepErrPolicy, as_bytes("not you")), ErrorKind::refused},
+      {"an export without a size", greeted(kOptGo, kRepAck), ErrorKind::invalid},
+      {"information without a type", greeted(kOptGo, kRepInfo, Bytes(1)), ErrorKind::invalid},
+      {"an export's information cut", greeted(kOptGo, kRepInfo, Bytes(5)), ErrorKind::invalid},
+      {"impossible block sizes", greeted(kOptGo, kRepInfo, from_hex("0003 00000003 00001000 02000000").value()),
+       ErrorKind::invalid},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    TestScheduler scheduler;
+    ScriptedServer server(scheduler);
+    Told<std::unique_ptr<NbdClient>> told;
+    server.open(told);
+    server.say(row.bytes);
+    EXPECT_EQ(told.error(), row.kind);
+  }
+  TestScheduler scheduler;
+  ScriptedServer server(scheduler);
+  Told<std::unique_ptr<NbdClient>> told;
+  server.open(told);
+  server.say(encode_greeting(kFixedNewstyle));
+  server.hang_up();
+  EXPECT_EQ(told.error(), ErrorKind::connection_lost);
+}
+
+TEST(NbdClientReplies, RepliesThatBreakTheProtocolLoseTheConnection) {
+  constexpr std::uint64_t kCookie = 1ULL << 32;  // of the first request
+  struct Row {
+    const char* name;
+    bool structured;
+    Bytes bytes;
+  };
+  const Row rows[] = {
+      {"no magic", false, Bytes(kChunkHeaderBytes)},
+      {"a cookie never used", false, simple(0, 77)},
+      {"an older cookie of the same place", false, simple(0, 0)},
+      {"a chunk that was not agreed", false, chunk(kChunkDone, kChunkNone, kCookie, "")},
+      {"a simple reply to a read", true, simple(0, kCookie)},
+      {"data before the read's begin", true, chunk(kChunkDone, kChunkOffsetData, kCookie, "00000000000001ff 00")},
+      {"data past the read's end", true, chunk(kChunkDone, kChunkOffsetData, kCookie, "0000000000000207 0011")},
+      {"a hole past the read's end", true, chunk(kChunkDone, kChunkOffsetHole, kCookie, "0000000000000200 00000009")},
+      {"more data than asked", true,
+       [] {
+         Bytes bytes = chunk(0, kChunkOffsetHole, kCookie, "0000000000000200 00000008");
+         append(bytes, chunk(0, kChunkOffsetHole, kCookie, "0000000000000200 00000001"));
+         return bytes;
+       }()},
+      {"data without bytes", true, chunk(kChunkDone, kChunkOffsetData, kCookie, "0000000000000200")},
+      {"a chunk of the future", true, chunk(kChunkDone, 77, kCookie, "")},
+      {"block status for a read", true, chunk(kChunkDone, kChunkBlockStatus, kCookie, "00000009 00000001 00000000")},
+      {"an error chunk cut", true, chunk(kChunkDone, kChunkError, kCookie, "00000005")},
+      {"a chunk too long", true, from_hex("668e33ef 0001 8001 0000000100000000 7fffffff").value()},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    TestScheduler scheduler;
+    ScriptedServer server(scheduler);
+    Told<std::unique_ptr<NbdClient>> told;
+    server.open(told);
+    server.say(ScriptedServer::handshake(kSendFlush, row.structured));
+    ASSERT_TRUE(told.ok());
+    NbdClient& client = ***told.result;
+    bool lost = false;
+    client.on_lost([&](const Error&) { lost = true; });
+    Bytes into(8);
+    Told<void> read;
+    client.read(0x200, into, read.done());
+    scheduler.run();
+    server.say(row.bytes);
+    EXPECT_EQ(read.error(), ErrorKind::connection_lost);
+    EXPECT_TRUE(lost);
+  }
+}
+
+TEST(NbdClientReplies, AReadMayComeInAnyPieces) {
+  constexpr std::uint64_t kCookie = 1ULL << 32;
+  TestScheduler scheduler;
+  ScriptedServer server(scheduler);
+  Told<std::unique_ptr<NbdClient>> told;
+  server.open(told);
+  server.say(ScriptedServer::handshake(0, true));
+  ASSERT_TRUE(told.ok());
+  Bytes into(8, std::byte{0xee});
+  Told<void> read;
+  (**told.result)->read(0x200, into, read.done());
+  scheduler.run();
+  server.say(chunk(0, kChunkOffsetData, kCookie, "0000000000000205 aabbcc"));
+  server.say(chunk(0, kChunkOffsetHole, kCookie, "0000000000000201 00000004"));
+  server.say(chunk(0, kChunkOffsetData, kCookie, "0000000000000200 dd"));
+  EXPECT_FALSE(read.result);
+  server.say(chunk(kChunkDone, kChunkNone, kCookie, ""));
+  EXPECT_TRUE(read.ok());
+  EXPECT_EQ(to_hex(into), "dd00000000aabbcc");
+}
+
+TEST(NbdClientReplies, AReadWithPartOfItsDataOrAnErrorFailsAlone) {
+  TestScheduler scheduler;
+  ScriptedServer server(scheduler);
+  Told<std::unique_ptr<NbdClient>> told;
+  server.open(told);
+  server.say(ScriptedServer::handshake(kReadOnly, true));
+  ASSERT_TRUE(told.ok());
+  NbdClient& client = ***told.result;
+  Bytes into(8);
+  Told<void> partly, refused, later;
+  client.read(0, into, partly.done());
+  client.read(0, into, refused.done());
+  scheduler.run();
+  server.say(chunk(kChunkDone, kChunkOffsetData, 1ULL << 32, "0000000000000000 dd"));
+  EXPECT_EQ(partly.error(), ErrorKind::invalid);
+  server.say(chunk(0, kChunkErrorOffset, (1ULL << 32) + 1, "00000001 0001 41 0000000000000000"));
+  server.say(chunk(kChunkDone, kChunkNone, (1ULL << 32) + 1, ""));
+  EXPECT_EQ(refused.error(), ErrorKind::read_only);
+  client.read(0, into, later.done());
+  scheduler.run();
+  EXPECT_FALSE(later.result) << "the connection goes on";
+}
+
+TEST(NbdClientReplies, WhatAServerDoesNotOfferIsDoneByOtherMeans) {
+  TestScheduler scheduler;
+  ScriptedServer server(scheduler);
+  Told<std::unique_ptr<NbdClient>> told;
+  server.open(told);
+  server.say(ScriptedServer::handshake(kSendFlush, false));
+  ASSERT_TRUE(told.ok());
+  NbdClient& client = ***told.result;
+  server.heard();
+
+  Told<void> zero, discard;
+  client.zero(100, 100'000, store::ZeroMode::may_punch, store::Durability::durable, zero.done());
+  client.discard(0, 100, discard.done());
+  scheduler.run();
+  EXPECT_TRUE(discard.ok());
+  std::vector<Request> sent = requests_in(server.heard());
+  ASSERT_EQ(sent.size(), 2U);
+  EXPECT_EQ(sent[0], (Request{0, kWrite, sent[0].cookie, 100, 65536}));
+  EXPECT_EQ(sent[1], (Request{0, kWrite, sent[1].cookie, 65636, 34464}));
+  server.say(simple(0, sent[1].cookie));
+  server.say(simple(0, sent[0].cookie));
+  EXPECT_FALSE(zero.result) << "durable by a flush";
+  sent = requests_in(server.heard());
+  ASSERT_EQ(sent.size(), 1U);
+  EXPECT_EQ(sent[0].type, kFlush);
+  server.say(simple(0, sent[0].cookie));
+  EXPECT_TRUE(zero.ok());
+
+  Told<std::vector<store::Extent>> extents;
+  client.extents(5, 10, extents.done());
+  scheduler.run();
+  ASSERT_TRUE(extents.ok());
+  EXPECT_EQ(**extents.result, (std::vector<store::Extent>{{5, 10, false, false}}));
+}
+
+TEST(NbdClientReplies, WithoutFlushAFlushIsRefused) {
+  TestScheduler scheduler;
+  ScriptedServer server(scheduler);
+  Told<std::unique_ptr<NbdClient>> told;
+  server.open(told);
+  server.say(ScriptedServer::handshake(0, false));
+  ASSERT_TRUE(told.ok());
+  Told<void> flush;
+  (**told.result)->flush(flush.done());
+  scheduler.run();
+  EXPECT_EQ(flush.error(), ErrorKind::unsupported);
+}
+
+}  // namespace
+}  // namespace godwit::exports
