@@ -286,7 +286,7 @@ struct Scene {
   PullStatus& pull(const std::string& to, const std::string& from, std::vector<std::string> names = {}) {
     pulls.emplace_back();
     PullStatus& status = pulls.back();
-    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), ""},
+    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), "", nullptr, {}},
                       [&status](const PullStatus& s) { status = s; });
     return status;
   }
@@ -501,7 +501,8 @@ class Cast {
   // Reads at `host` before it owns: any whole block that somebody wrote there, at any time.
   void start_early_reads(const std::string& host) { early_read(host, scene_.boots.at(host)); }
 
-  // The process dies now. Where it was the one that counted, blocks may be torn, and with the power what was not flushed may be gone.
+  // The process dies now. Where it was the one that counted, blocks may be torn, and with the power what was not flushed may be
+  // gone.
   void note_crash(const std::string& host, bool power_lost) {
     Volume* v = scene_.volume(host, name_);
     if (!v) return;
