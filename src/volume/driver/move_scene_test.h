@@ -267,7 +267,7 @@ struct Scene {
   PullStatus& pull(const std::string& to, const std::string& from, std::vector<std::string> names = {}) {
     pulls.emplace_back();
     PullStatus& status = pulls.back();
-    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), ""}, [&status](const PullStatus& s) { status = s; });
+    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), "", nullptr, std::nullopt}, [&status](const PullStatus& s) { status = s; });
     return status;
   }
   bool owns(const std::string& host, const std::string& name = "disk") {
@@ -456,7 +456,10 @@ class Cast {
   // A program on `host`'s own face; also after a restart.
   void start_face(const std::string& host) {
     sim::BlockClientOptions work{.block_count = half_, .depth = 3, .zeroes = 0};
-    if (face_client_) failed_before_ += face_client_->count_failed();
+    if (face_client_) {
+      failed_before_ += face_client_->count_failed();
+      by_face_.readers_are_gone();
+    }
     face_client_ = std::make_unique<sim::BlockClient>(
         scene_.machine(host).scheduler(), scene_.world.random().fork(), by_face_,
         [this, host]() -> store::BlockDevice* {
