@@ -184,13 +184,17 @@ void DestinationLink::handle_control_frame(ConstBytes payload) {
     for (auto& [id, d] : devices_)
       if (d.volume && d.volume->id() == message.volume) d.volume->ownership().set_whole(session_.is_whole(id));
   owner_.handle_control(*this, message);
+  if (link_.is_closed()) return;
+  // What was decided counts for the very next frame, also while the record that says so is still being written.
+  for (auto& [id, d] : devices_)
+    if (d.volume) update_admission(id, d);
   work();
 }
 
 void DestinationLink::handle_hello(const ControlMessage& hello) {
   if (peer_) return;
   if (*hello.host == owner_.local_host().host) return fail("the peer has our own host id: a cloned data directory, or ourselves");
-  peer_ = Sender{id_, *hello.host, *hello.boot, *hello.name, hello.address.value_or("")};
+  peer_ = Sender{id_, *hello.host, *hello.boot, *hello.name, remote_.text()};  // we dialled it there
   owner_.handle_link_up(*this);
 }
 
@@ -251,6 +255,8 @@ void DestinationLink::update_admission(DeviceId id, Device& d) {
 }
 
 void DestinationLink::handle_mode(Volume& volume) {
+  if (carries(volume) && volume.ownership().is_failed())
+    return fail("volume " + volume.name() + " waits for a start: its record could not be written");
   for (auto& [id, d] : devices_)
     if (d.volume == &volume && !link_.is_closed()) update_admission(id, d);
   check_owning();
@@ -339,7 +345,11 @@ void DestinationLink::stored(const StoreData& work, Result<void> result) {
   payloads_.erase(work.payload);
   Volume& volume = *devices_.at(work.device).volume;
   if (!link_.is_closed()) {
-    if (!result) owner_.note(NoteLevel::warning, "volume " + volume.name() + ": " + result.error().message());
+    if (!result) {
+      store_error_ = "volume " + volume.name() + " can not be stored here: " + name_of(result.error().kind()) + ": " +
+                     result.error().message();
+      owner_.note(NoteLevel::warning, *store_error_);
+    }
     session_.handle_stored(work.device, work.tx, result.has_value());
     volume.face().wake_waiters();
     this->work();
@@ -355,13 +365,20 @@ void DestinationLink::fetch_by_hash(const FetchByHash& work) {
   ++operations_;
   blocks_->fetch(work.hash, [this, alive = alive_, work](Result<Bytes> bytes) {
     if (!*alive) return;
-    if (bytes && bytes->size() == work.length) {
-      net::Lease data = context_.buffers.lease(bytes->size());
-      std::memcpy(data.bytes().data(), bytes->data(), bytes->size());
-      store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
-    } else if (!link_.is_closed()) {
-      session_.handle_fetched(work.device, work.offset, false);
+    if (!link_.is_closed()) {
+      if (bytes) {
+        const PayloadToken token = next_payload_++;
+        Payload payload{context_.buffers.lease(bytes->size()), {}};
+        std::copy(bytes->begin(), bytes->end(), payload.buffer.bytes().begin());
+        payload.body = payload.buffer.bytes();
+        payload.is_block = true;
+        payloads_.emplace(token, std::move(payload));
+        session_.handle_found(work.device, work.offset, token);
+      } else {
+        session_.handle_fetched(work.device, work.offset, false);
+      }
       this->work();
+      link_.resume();
     }
     operation_ended();
   });
@@ -370,35 +387,28 @@ void DestinationLink::fetch_by_hash(const FetchByHash& work) {
 void DestinationLink::store_fetched(const StoreFetched& work) {
   Payload payload = std::move(payloads_.at(work.payload));
   payloads_.erase(work.payload);
-  const Result<Packet> packet = decode_packet(payload.body);
-  ConstBytes bytes;
-  if (const auto* read = std::get_if<ReadAtResponse>(&*packet)) bytes = read->payload;
-  if (const auto* read = std::get_if<ReadByHashResponse>(&*packet)) bytes = read->payload;
-  net::Lease data = context_.buffers.lease(bytes.size());
-  std::memcpy(data.bytes().data(), bytes.data(), bytes.size());
-  store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
-}
-
-void DestinationLink::store_if_hash_matches(DeviceId id, std::uint64_t offset, const Sha256& hash, std::uint32_t length,
-                                            net::Lease data) {
-  const ConstBytes bytes = data.bytes();
-  if (bytes.size() != length || sha256(bytes) != hash) {
-    owner_.note(NoteLevel::warning, "the bytes found for a block announced by hash have another hash; it is asked for again");
-    session_.handle_fetched(id, offset, false);
-    return work();
+  ConstBytes bytes = payload.body;
+  if (!payload.is_block) {
+    const Result<Packet> packet = decode_packet(payload.body);
+    const auto* read = std::get_if<ReadAtResponse>(&*packet);
+    bytes = read ? read->payload : std::get<ReadByHashResponse>(*packet).payload;
+  }
+  if (bytes.size() != work.length || (work.hash && sha256(bytes) != *work.hash)) {
+    owner_.note(NoteLevel::warning, "the bytes found for a block announced by hash have another hash or length");
+    return session_.handle_fetched(work.device, work.offset, false);
   }
   ++operations_;
-  devices_.at(id).volume->store_remote(offset, bytes,
-                                       [this, alive = alive_, id, offset, data = std::move(data)](Result<void> result) {
-                                         if (!*alive) return;
-                                         if (!link_.is_closed()) {
-                                           session_.handle_fetched(id, offset, result.has_value());
-                                           devices_.at(id).volume->face().wake_waiters();
-                                           work();
-                                           link_.resume();
-                                         }
-                                         operation_ended();
-                                       });
+  devices_.at(work.device)
+      .volume->store_remote(work.offset, bytes, [this, alive = alive_, work, buffer = payload.buffer](Result<void> result) {
+        if (!*alive) return;
+        if (!link_.is_closed()) {
+          session_.handle_fetched(work.device, work.offset, result.has_value());
+          devices_.at(work.device).volume->face().wake_waiters();
+          this->work();
+          link_.resume();
+        }
+        operation_ended();
+      });
 }
 
 void DestinationLink::respond_read(const RespondRead& work) {

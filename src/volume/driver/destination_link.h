@@ -74,6 +74,11 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   bool is_from_original() const { return original_; }
   std::uint64_t bytes_received() const { return link_.bytes_received(); }
   const DestinationSession& session() const { return session_; }
+  bool is_closed() const { return link_.is_closed(); }
+  // Store operations are under way.
+  bool is_busy() const { return operations_ > 0; }
+  // Why something could not be stored here, if so.
+  std::optional<std::string> store_error() const { return session_.has_failed_writes() ? store_error_ : std::nullopt; }
 
  private:
   struct Device {
@@ -85,6 +90,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   struct Payload {
     net::Lease buffer;
     ConstBytes body;
+    bool is_block = false;  // of the block source: the bytes themselves, not a packet
   };
 
   void handle_frame(const FrameHeader& header, ConstBytes body, net::Lease buffer) override;
@@ -105,7 +111,6 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   void stored(const StoreData& work, Result<void> result);
   void fetch_by_hash(const FetchByHash& work);
   void store_fetched(const StoreFetched& work);
-  void store_if_hash_matches(DeviceId device, std::uint64_t offset, const Sha256& hash, std::uint32_t length, net::Lease data);
   void respond_read(const RespondRead& work);
   void reached_completed(const ReachedCompleted& work);
   void reached_custom(const ReachedCustom& work);
@@ -124,6 +129,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   DestinationOptions options_;
   BlockSource* blocks_;
   DestinationSession session_;
+  std::optional<std::string> store_error_;
   FrameLink link_;
   net::Address remote_;
   std::optional<Sender> peer_;

@@ -24,8 +24,7 @@ TEST(Move, AQuietVolumeArrivesWholeAndChangesItsOwner) {
       << scene.world.report() << scene.all_notes();
   EXPECT_EQ(scene.volume("a")->ownership().record().state, CopyState::relinquished);
   EXPECT_TRUE(scene.run_until([&] { return scene.volume("a")->ownership().durable_record().heard; }, Duration::seconds(5)));
-  EXPECT_TRUE(
-      scene.run_until([&] { return !scene.volume("b")->ownership().durable_record().untold; }, Duration::seconds(5)));
+  EXPECT_TRUE(scene.run_until([&] { return !scene.volume("b")->ownership().durable_record().untold; }, Duration::seconds(5)));
 }
 
 TEST(Move, AWriterGoesOnThroughTheHandOverWithoutReconnecting) {

@@ -1,6 +1,6 @@
-// Moves that a person would tell of: there and back with clients that never notice, a peer that stands still under the lock, a third
-// host that wants the volume too, a full disk, records that can not be written. And the canaries: with a mistake planted below the
-// drivers, the checkers of these scenes must find it.
+// Moves that a person would tell of: there and back with clients that never notice, a peer that stands still under the lock, a
+// third host that wants the volume too, a full disk, records that can not be written. And the canaries: with a mistake planted
+// below the drivers, the checkers of these scenes must find it.
 #include "volume/driver/move_scene_test.h"
 
 namespace godwit::volume {
@@ -27,7 +27,9 @@ struct Story {
     scene.run_for(Duration::milliseconds(10));
   }
   const Record& durable(const std::string& host) { return scene.volume(host)->ownership().durable_record(); }
-  bool run_until(const std::function<bool()>& done, Duration limit = Duration::seconds(20)) { return scene.run_until(done, limit); }
+  bool run_until(const std::function<bool()>& done, Duration limit = Duration::seconds(20)) {
+    return scene.run_until(done, limit);
+  }
   void move(const std::string& from, const std::string& to) {
     scene.pull(to, from);
     cast->start_early_reads(to);
@@ -51,9 +53,9 @@ struct Story {
   std::unique_ptr<Cast> cast;
 };
 
-#define STORY(code)                      \
-  do {                                   \
-    code;                                \
+#define STORY(code)                          \
+  do {                                       \
+    code;                                    \
     if (testing::Test::HasFailure()) return; \
   } while (false)
 
@@ -150,8 +152,8 @@ TEST(MoveStory, AFullDiskAtTheDestinationIsToldAndTheSourceServesOn) {
   }
 }
 
-// The first record write fails, then the second, until a move passes without meeting the failure. The host is started anew each time,
-// which is what its volume waits for.
+// The first record write fails, then the second, until a move passes without meeting the failure. The host is started anew each
+// time, which is what its volume waits for.
 TEST(MoveStory, EveryFailedRecordWriteEndsWithOneOwner) {
   for (const std::string host : {"a", "b"}) {
     for (std::uint64_t n = 1; n < 30; ++n) {
@@ -176,10 +178,12 @@ TEST(MoveStory, EveryFailedRecordWriteEndsWithOneOwner) {
       story.scene.run_for(Duration::milliseconds(5));
       story.scene.restart(host);
       if (host == "a") story.cast->start_face("a");
-      for (int attempt = 0; attempt < 3 && !story.run_until([&] { return story.scene.owns("b"); }, Duration::seconds(2)); ++attempt) {
+      for (int attempt = 0; attempt < 3 && !story.run_until([&] { return story.scene.owns("b"); }, Duration::seconds(2));
+           ++attempt) {
         ASSERT_FALSE(story.scene.world.failed()) << story.scene.why();
         if (!story.scene.volume("b"))
-          (void)sim::wait_for<void>(story.scene.world, [&](Done<void> done) { story.scene.on("b").directory.remove("disk.partial", std::move(done)); });
+          (void)sim::wait_for<void>(
+              story.scene.world, [&](Done<void> done) { story.scene.on("b").directory.remove("disk.partial", std::move(done)); });
         story.scene.pull("b", "a");
       }
       ASSERT_TRUE(story.scene.owns("b")) << story.scene.why();
