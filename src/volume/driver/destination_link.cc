@@ -346,8 +346,8 @@ void DestinationLink::stored(const StoreData& work, Result<void> result) {
   Volume& volume = *devices_.at(work.device).volume;
   if (!link_.is_closed()) {
     if (!result) {
-      store_error_ = "volume " + volume.name() + " can not be stored here: " + name_of(result.error().kind()) + ": " +
-                     result.error().message();
+      store_error_ = "volume " + volume.name() + " can not be stored here: " + std::string(name_of(result.error().kind())) +
+                     ": " + result.error().message();
       owner_.note(NoteLevel::warning, *store_error_);
     }
     session_.handle_stored(work.device, work.tx, result.has_value());
