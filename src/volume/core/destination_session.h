@@ -141,6 +141,8 @@ class DestinationSession {
   // `cache` is the volume's and outlives the session.
   void handle_device_opened(DeviceId device, WaitingCache* cache, Admission admission);
   void set_admission(DeviceId device, Admission admission);
+  // Null: the copy is not this session's any more.
+  void set_cache(DeviceId device, WaitingCache* cache);
   Admission admission(DeviceId device) const;
   // The bytes are stored (or not: 0x84).
   void handle_stored(DeviceId device, TxId tx, bool ok);

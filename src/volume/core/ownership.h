@@ -162,6 +162,8 @@ class Ownership {
   // Whether we should be dialling record().peer: RECEIVING, READY, or something untold.
   bool wants_link() const;
   std::optional<SessionId> session() const { return session_ ? std::optional(session_->id) : std::nullopt; }
+  // The connection that the session runs on.
+  std::optional<LinkId> session_link() const { return session_ ? std::optional(session_->peer.link) : std::nullopt; }
   bool is_failed() const { return failed_; }
   // The STATE message about this volume.
   ControlMessage state_message(std::optional<DeviceId> device) const;

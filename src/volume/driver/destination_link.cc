@@ -238,12 +238,13 @@ Admission DestinationLink::admission_of(const Device& d) const {
   if (decided == CopyState::owned) return Admission::owned;
   if (original_) return Admission::store;
   if (decided != CopyState::receiving) return Admission::not_accepted;
-  const bool mine = ownership.session().has_value();
-  if (!mine) return Admission::not_accepted;
+  if (ownership.session_link() != id_) return Admission::not_accepted;
   return d.receiving && ownership.durable_record().state == CopyState::receiving ? Admission::store : Admission::hold;
 }
 
 void DestinationLink::update_admission(DeviceId id, Device& d) {
+  // The cache goes when the copy is owned, and another session has another one.
+  session_.set_cache(id, original_ || d.volume->ownership().session_link() == id_ ? d.volume->cache() : nullptr);
   const Admission admission = admission_of(d);
   if (admission == session_.admission(id)) return;
   session_.set_admission(id, admission);

@@ -286,7 +286,7 @@ struct Scene {
   PullStatus& pull(const std::string& to, const std::string& from, std::vector<std::string> names = {}) {
     pulls.emplace_back();
     PullStatus& status = pulls.back();
-    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), "", nullptr, std::nullopt},
+    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), "", nullptr, {}},
                       [&status](const PullStatus& s) { status = s; });
     return status;
   }
