@@ -117,7 +117,7 @@ class FaultRun {
   void settle() {
     const auto settled = [&] { return scene_.machine("a").is_up() && scene_.machine("b").is_up() && scene_.owns_all("b"); };
     for (int attempt = 0; attempt < 4; ++attempt) {
-      if (scene_.run_until(settled, Duration::seconds(8))) return;
+      if (scene_.run_until(settled, Duration::seconds(2))) return;
       ASSERT_FALSE(scene_.world.failed()) << scene_.why();
       clear_strays();
       scene_.pull("b", "a");
@@ -165,11 +165,12 @@ TEST(MoveUnderFaults, EndsWithOneOwnerAndLosesNothing) {
       {.name = "a short last block, crashes", .seeds = 15, .crashes_of_a = 1, .crashes_of_b = 1, .rest = 513},
       {.name = "volumes in memory", .seeds = 10, .cuts = 1, .in_memory = true},
   };
-  const char* only = std::getenv("GODWIT_ROW");
+  // The rows share the seeds: of 500 in all, as many as each says.
+  const sim::Seeds all = sim::scenario_seeds(500);
   for (const Faults& row : rows) {
-    if (only && row.name != only) continue;
+    const std::uint64_t share = std::max<std::uint64_t>(1, row.seeds * all.count / 500);
     std::uint64_t early_reads = 0, compared = 0;
-    for (const std::uint64_t seed : sim::scenario_seeds(row.seeds)) {
+    for (const std::uint64_t seed : sim::Seeds{all.first, share}) {
       SCOPED_TRACE(row.name + ", seed " + std::to_string(seed));
       FaultRun run(row, seed);
       run.run();
@@ -177,9 +178,10 @@ TEST(MoveUnderFaults, EndsWithOneOwnerAndLosesNothing) {
       compared += run.compared;
       if (testing::Test::HasFatalFailure() || testing::Test::HasFailure()) return;
     }
-    EXPECT_GT(early_reads, 0) << row.name << ": no reader came early: it tests little";
+    if (share < 5) continue;
+    EXPECT_GT(early_reads, 0u) << row.name << ": no reader came early: it tests little";
     if (!row.in_memory) {
-      EXPECT_GT(compared, 0) << row.name << ": no hand-over was compared";
+      EXPECT_GT(compared, 0u) << row.name << ": no hand-over was compared";
     }
   }
 }

@@ -487,7 +487,10 @@ class Cast {
   // A program on `host`'s own face; also after a restart.
   void start_face(const std::string& host) {
     sim::BlockClientOptions work{.block_count = half_, .depth = 3, .zeroes = 0};
-    if (face_client_) failed_before_ += face_client_->count_failed();
+    if (face_client_) {
+      failed_before_ += face_client_->count_failed();
+      by_face_.readers_are_gone();
+    }
     face_client_ = std::make_unique<sim::BlockClient>(
         scene_.machine(host).scheduler(), scene_.world.random().fork(), by_face_,
         [this, host]() -> store::BlockDevice* {
