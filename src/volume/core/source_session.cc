@@ -212,7 +212,8 @@ std::uint64_t SourceSession::dirty_count() const {
 
 bool SourceSession::pass_is_over() const {
   return std::all_of(devices_.begin(), devices_.end(), [](const Device& d) {
-    return !d.taking_part || (d.accepted && d.order.empty() && d.blocks_in_flight == 0 && d.lists_awaited == 0);
+    return !d.taking_part ||
+           (d.accepted && d.order.empty() && d.blocks_in_flight == 0 && d.lists_awaited == 0 && d.events_awaited == 0);
   });
 }
 
@@ -339,6 +340,7 @@ void SourceSession::complete(Instant now) {
   for (Device& d : devices_) {
     if (!d.taking_part || d.completed) continue;
     const Request request{.kind = Request::Kind::event, .sent = now, .event = EventType::completed, .attempt = misses_};
+    ++d.events_awaited;  // after a miss, a peer that has not answered it yet is not worth another lock
     work_.push_back(SendEvent{d.spec.id, outstanding_.add(d.spec.id, request), EventType::completed});
     if (godwit) work_.push_back(SendPrepare{d.spec.id});
     if (!godwit) return;  // the next one after this one's ack
@@ -350,6 +352,7 @@ void SourceSession::answer_event(Instant now, const Request& request, Device* de
     post_copy_ = true;
     return;
   }
+  if (device) --device->events_awaited;
   if (!device || phase_ != Phase::completing || request.attempt != misses_) return;
   device->completed = true;
   if (peer_ == PeerKind::original || config_.lone_device) complete(now);
