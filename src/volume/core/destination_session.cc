@@ -558,6 +558,7 @@ bool DestinationSession::handle(Device& d, const FrameHeader& h, const ReadAt& p
     return respond(h, PacketType::read_at_response_err), true;
   const auto offset = static_cast<std::uint64_t>(p.offset);
   const auto length = std::min<std::uint64_t>(static_cast<std::uint64_t>(p.length), d.geometry.size_bytes - offset);
+  if (length > config_.read_bytes_max) return respond(h, PacketType::read_at_response_err), true;
   if (is_busy(d, offset, length)) return false;
   work_.push_back(RespondRead{h.device, h.tx, offset, static_cast<std::uint32_t>(length)});
   return true;

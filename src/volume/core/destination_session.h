@@ -37,8 +37,9 @@ struct DestinationConfig {
   std::uint32_t fetches_in_flight_max = 64;
   std::uint32_t map_entries_max = 1u << 20;
   ByHashFetch by_hash = ByHashFetch::read_at;
-  bool completed_needs_all_blocks = true;  // towards an original with --take=never: acknowledged as it is
-  bool answer_reads = false;               // src→dst ReadAt: a waiting cache refuses it
+  bool completed_needs_all_blocks = true;    // towards an original with --take=never: acknowledged as it is
+  std::uint32_t read_bytes_max = 64u << 20;  // of one ReadAt
+  bool answer_reads = false;                 // src→dst ReadAt: a waiting cache refuses it
 };
 
 // A payload in the driver's keeping; 0: none. It lives until the driver is told Release, or has done the work that names it.

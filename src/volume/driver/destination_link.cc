@@ -8,6 +8,9 @@
 
 namespace godwit::volume {
 
+// Blocks read at a time to compare them with a manifest.
+static constexpr std::size_t kHashChecksAtOnce = 16;
+
 DestinationLink::DestinationLink(DriverContext context, DestinationOwner& owner, LinkId id, std::unique_ptr<net::Stream> stream,
                                  DestinationOptions options, BlockSource* blocks)
     : context_(context),
@@ -413,16 +416,19 @@ void DestinationLink::store_fetched(const StoreFetched& work) {
 }
 
 void DestinationLink::respond_read(const RespondRead& work) {
-  net::Lease buffer = context_.buffers.lease(work.length);
+  const net::Lease buffer = context_.buffers.lease(work.length);
   const MutableBytes into = buffer.bytes();
+  read_bytes_ += work.length;
   ++operations_;
   devices_.at(work.device).volume->read_range(work.offset, into, [this, alive = alive_, work, buffer](Result<void> result) {
     if (!*alive) return;
+    read_bytes_ -= work.length;
     if (!link_.is_closed()) {
       if (result)
         send_packet(work.device, work.tx, ReadAtResponse{work.length, buffer.bytes()});
       else
         send_packet(work.device, work.tx, ReadAtResponseErr{});
+      link_.resume();
     }
     operation_ended();
   });
@@ -463,7 +469,7 @@ void DestinationLink::check_owning() {
     session_.handle_completed(id, *std::exchange(d.owning, std::nullopt), true);
     owner_.handle_original_completed(*this, *d.volume, true);
   }
-  if (custom_ && !options_.post_copy && std::all_of(devices_.begin(), devices_.end(), [](const auto& entry) {
+  if (custom_ && !custom_answered_ && std::all_of(devices_.begin(), devices_.end(), [](const auto& entry) {
         return entry.second.volume->ownership().is_owner();
       }))
     custom_acknowledged();
@@ -473,7 +479,8 @@ void DestinationLink::check_owning() {
 }
 
 void DestinationLink::custom_acknowledged() {
-  send_packet(kControlDevice, *std::exchange(custom_, std::nullopt), EventResponse{});
+  custom_answered_ = true;
+  send_packet(kControlDevice, *custom_, EventResponse{});
 }
 
 void DestinationLink::reached_custom(const ReachedCustom& work) {
@@ -491,10 +498,10 @@ void DestinationLink::reached_custom(const ReachedCustom& work) {
     return;
   }
   custom_ = work.tx;
+  custom_answered_ = false;
   if (!whole) {  // from here on losing the source loses data, as --post-copy says
     for (auto& [id, d] : devices_) d.volume->face().set_policy(true, true);
-    send_packet(kControlDevice, work.tx, EventResponse{});
-    return;
+    return custom_acknowledged();
   }
   for (auto& [id, d] : devices_) {
     ++operations_;
@@ -510,21 +517,26 @@ void DestinationLink::reached_custom(const ReachedCustom& work) {
   }
 }
 
+// A few blocks at a time: the manifest may name every block of a large volume.
 void DestinationLink::check_hashes(const CheckHashes& work) {
-  Volume& volume = *devices_.at(work.device).volume;
-  for (const Hashes::Entry& entry : work.blocks) {
-    const BlockIndex block{entry.block};
-    net::Lease buffer = context_.buffers.lease(volume.geometry().length_of(block));
-    const MutableBytes into = buffer.bytes();
-    ++operations_;
-    volume.read_block(block, into, [this, alive = alive_, entry, buffer, name = volume.name()](Result<void> result) {
-      if (!*alive) return;
-      if (!result || sha256(buffer.bytes()) != entry.hash)
-        owner_.note(NoteLevel::warning, "volume " + name + ": block " + std::to_string(entry.block) +
-                                            " does not have the hash that the source announced");
-      operation_ended();
-    });
-  }
+  auto checks = std::make_shared<HashChecks>(HashChecks{work.device, work.blocks, 0});
+  for (std::size_t i = 0; i < kHashChecksAtOnce; ++i) check_next_hash(checks);
+}
+
+void DestinationLink::check_next_hash(const std::shared_ptr<HashChecks>& checks) {
+  if (checks->next == checks->blocks.size() || link_.is_closed()) return;
+  const Hashes::Entry entry = checks->blocks[checks->next++];
+  Volume& volume = *devices_.at(checks->device).volume;
+  const net::Lease buffer = context_.buffers.lease(volume.geometry().length_of(BlockIndex{entry.block}));
+  ++operations_;
+  volume.read_block(BlockIndex{entry.block}, buffer.bytes(), [this, alive = alive_, checks, entry, buffer](Result<void> result) {
+    if (!*alive) return;
+    if (!result || sha256(buffer.bytes()) != entry.hash)
+      owner_.note(NoteLevel::warning, "volume " + devices_.at(checks->device).volume->name() + ": block " +
+                                          std::to_string(entry.block) + " does not have the hash that the source announced");
+    check_next_hash(checks);
+    operation_ended();
+  });
 }
 
 }  // namespace godwit::volume

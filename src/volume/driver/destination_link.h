@@ -96,7 +96,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   void handle_frame(const FrameHeader& header, ConstBytes body, net::Lease buffer) override;
   MutableBytes place(const FrameHeader& header, const RawWriteHead& head) override;
   void handle_placed(const FrameHeader& header, const RawWriteHead& head) override;
-  bool wants_input() override { return session_.wants_input(); }
+  bool wants_input() override { return session_.wants_input() && read_bytes_ < options_.config.read_bytes_max; }
   void handle_closed(std::optional<Error> error) override;
 
   void open_devices(OpenDevices work);
@@ -114,7 +114,13 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   void respond_read(const RespondRead& work);
   void reached_completed(const ReachedCompleted& work);
   void reached_custom(const ReachedCustom& work);
+  struct HashChecks {
+    DeviceId device;
+    std::vector<Hashes::Entry> blocks;
+    std::size_t next = 0;
+  };
   void check_hashes(const CheckHashes& work);
+  void check_next_hash(const std::shared_ptr<HashChecks>& checks);
   void check_owning();
   void custom_acknowledged();
   Admission admission_of(const Device& device) const;
@@ -141,7 +147,9 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   std::unordered_map<PayloadToken, Payload> payloads_;
   PayloadToken next_payload_ = 1;
   std::optional<std::pair<RefuseCode, std::string>> refusal_;
-  std::optional<TxId> custom_;
+  std::optional<TxId> custom_;    // Custom/0 has come …
+  bool custom_answered_ = false;  // … and was acknowledged
+  std::uint64_t read_bytes_ = 0;  // of the peer's ReadAts, being read
   TxId control_tx_{0x80000000};
   std::size_t operations_ = 0;  // store operations under way
   std::vector<net::Task> when_idle_;

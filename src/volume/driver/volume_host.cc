@@ -432,24 +432,33 @@ PullStatus VolumeHost::status_of(const Dialler& dialler) {
   return status;
 }
 
+// Told once the copies that were begun are gone: who hears of it may end the process.
 void VolumeHost::fail_pull(Dialler& dialler, std::string text) {
   if (std::exchange(dialler.ended, true)) return;
-  discard_begun(dialler);
-  report(dialler, PullStatus::State::failed, std::move(text));
+  discard_begun(dialler, [this, id = dialler.id, text = std::move(text)] {
+    report(*diallers_.at(id), PullStatus::State::failed, text);
+  });
 }
 
 // Copies that were made for this pull and that nobody accepted leave no trace.
-void VolumeHost::discard_begun(Dialler& dialler) {
+void VolumeHost::discard_begun(Dialler& dialler, net::Task done) {
+  auto ended = std::make_shared<net::Task>(std::move(done));
+  auto left = std::make_shared<std::size_t>(1);
+  const auto one_gone = [alive = alive_, left, ended] {
+    if (--*left == 0 && *alive) (*ended)();
+  };
   for (const std::string& name : std::exchange(dialler.begun, {})) {
     Volume* volume = find(name);
     if (!volume) continue;
     std::erase(dialler.volumes, volume);
     const std::string data_name = volume->ownership().record().data_name;
-    context_.scheduler.post([this, alive = alive_, name, data_name] {
+    ++*left;
+    context_.scheduler.post([this, alive = alive_, name, data_name, one_gone] {
       if (!*alive) return;
-      remove(name, [this, name, data_name] { copies_.discard(name, data_name, [](Result<void>) {}); });
+      remove(name, [this, name, data_name, one_gone] { copies_.discard(name, data_name, [one_gone](Result<void>) { one_gone(); }); });
     });
   }
+  one_gone();
 }
 
 void VolumeHost::refused(Dialler& dialler, Volume& volume, RefuseCode code, const std::string& text) {

@@ -148,7 +148,7 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   void make_pull(DestinationLink& link, DeviceId device, Volume& volume, std::uint64_t word);
   void make_copies(DestinationLink& link, Dialler& dialler, std::map<DeviceId, ControlMessage> states,
                    std::vector<DeviceGroupInfo::Entry> wanted);
-  void discard_begun(Dialler& dialler);
+  void discard_begun(Dialler& dialler, net::Task done);
   Entry* entry_of(const Volume& volume);
   void tell(ControlLink& link);
 
