@@ -524,7 +524,7 @@ bool DestinationSession::is_whole(DeviceId id) const {
 
 // Completed is acknowledged when everything that came before it is stored; whether all blocks are here is asked then too.
 void DestinationSession::try_complete(DeviceId id, Device& d) {
-  if (d.completed.empty() || !d.stores.empty() || !d.failed.empty() || closed_) return;
+  if (!d.cache || d.completed.empty() || !d.stores.empty() || !d.failed.empty() || closed_) return;
   if (config_.completed_needs_all_blocks && !d.fetches.empty()) {
     const auto lost = std::find_if(d.fetches.begin(), d.fetches.end(), [](const auto& entry) { return entry.second.given_up; });
     if (lost != d.fetches.end())

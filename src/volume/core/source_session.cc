@@ -228,8 +228,8 @@ std::uint64_t SourceSession::dirty_count() const {
 
 bool SourceSession::pass_is_over() const {
   return std::all_of(devices_.begin(), devices_.end(), [](const Device& d) {
-    return !d.taking_part ||
-           (d.accepted && d.order.empty() && d.blocks_in_flight == 0 && d.lists_awaited == 0 && !d.hashes_awaited);
+    return !d.taking_part || (d.accepted && d.order.empty() && d.blocks_in_flight == 0 && d.lists_awaited == 0 &&
+                              !d.hashes_awaited && d.completed_awaited == 0);
   });
 }
 
@@ -398,6 +398,7 @@ void SourceSession::complete(Instant now) {
   for (Device& d : devices_) {
     if (!d.taking_part || d.completed) continue;
     const Request request{.kind = Request::Kind::event, .sent = now, .event = EventType::completed, .attempt = misses_};
+    ++d.completed_awaited;  // after a miss, a peer that has not answered it yet is not worth another lock
     work_.push_back(SendEvent{d.spec.id, outstanding_.add(d.spec.id, request), EventType::completed});
     if (godwit) work_.push_back(SendPrepare{d.spec.id});
     if (!godwit) return;  // the next one after this one's ack
@@ -409,6 +410,7 @@ void SourceSession::answer_event(Instant now, const Request& request, Device* de
     post_copy_ = true;
     return;
   }
+  if (device && request.event == EventType::completed) --device->completed_awaited;
   if (!device || request.attempt != misses_) return;
   if (request.event != EventType::completed) {
     if (phase_ == Phase::locking) answer_lock_event(now, request.event);

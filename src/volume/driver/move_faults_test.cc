@@ -151,6 +151,7 @@ TEST(MoveUnderFaults, EndsWithOneOwnerAndLosesNothing) {
       {.name = "B crashes", .seeds = 50, .crashes_of_b = 1},
       {.name = "both crash, more than once, and cuts", .seeds = 60, .cuts = 2, .crashes_of_a = 2, .crashes_of_b = 2},
       {.name = "slow disks that answer in any order", .seeds = 20, .slow_disks = true},
+      {.name = "slow disks and cuts", .seeds = 40, .cuts = 6, .slow_disks = true},
       {.name = "slow disks and crashes", .seeds = 30, .crashes_of_a = 1, .crashes_of_b = 1, .slow_disks = true},
       {.name = "machines that stand still", .seeds = 20, .cuts = 1, .stalls = 3},
       {.name = "three volumes in one group", .seeds = 15, .volumes = 3, .blocks = 24},
