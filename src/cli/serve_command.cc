@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <boost/json/array.hpp>
 
+#include "host/config.h"
 #include "host/quantity.h"
 
 namespace godwit::cli {
@@ -88,15 +89,26 @@ Result<json::object> memory_volume(const std::string& text, std::uint64_t block_
   return json::object{{"name", text.substr(0, equals)}, {"kind", "memory"}, {"size", *size}, {"block_size", block_size}};
 }
 
-Result<json::object> serve_request(const ServeOptions& options) {
+// What the command line does not say, the configuration does.
+void fill_in(ListenOptions& options, const host::Config& config) {
+  if (options.listen.empty()) options.listen = config.listen;
+  if (options.nbd.empty()) options.nbd = config.nbd;
+  if (options.metrics.empty()) options.metrics = config.metrics;
+  options.insecure = options.insecure || config.insecure;
+}
+
+Result<json::object> serve_request(const ServeOptions& options, const host::Config& config) {
   Result<std::uint32_t> block_size = host::parse_block_size(options.listen.block_size);
   if (!block_size) return fail(std::move(block_size).error());
   json::array volumes;
   for (const std::string& file : options.files) {
     std::error_code ignored;  // opening says what is wrong
     const std::string path = std::filesystem::absolute(file, ignored).string();
-    volumes.push_back(json::object{{"path", path}, {"kind", "file"}, {"block_size", *block_size}});
+    json::object volume{{"path", path}, {"kind", options.base.empty() ? "file" : "overlay"}, {"block_size", *block_size}};
+    if (!options.base.empty()) volume["base"] = std::filesystem::absolute(options.base, ignored).string();
+    volumes.push_back(std::move(volume));
   }
+  for (const host::VolumeRequest& volume : config.volumes) volumes.push_back(host::VolumeVerbs::describe(volume));
   for (const std::string& text : options.memory) {
     Result<json::object> volume = memory_volume(text, *block_size);
     if (!volume) return fail(std::move(volume).error());
@@ -204,9 +216,12 @@ void say_ready(Console& console, HostRun& run, std::string_view verb) {
   console.line(text);
 }
 
-int run_serve(const Settings& settings, const ServeOptions& options) {
+int run_serve(const Settings& settings, ServeOptions options) {
   Console console(settings.json);
-  Result<json::object> request = serve_request(options);
+  Result<host::Config> config = options.config.empty() ? host::Config{} : host::read_config(options.config);
+  if (!config) return console.error(config.error());
+  fill_in(options.listen, *config);
+  Result<json::object> request = serve_request(options, *config);
   if (!request) return console.error(request.error());
   Result<host::ProcessOptions> process_options = options.listen.process_options();
   if (!process_options) return console.error(process_options.error());
@@ -228,16 +243,15 @@ int run_serve(const Settings& settings, const ServeOptions& options) {
     run.process().host().resume_dialling();
     say_ready(console, run, "serve");
     run.every(console.progress_seconds(), [&] { watch.look(); });
+    run.before_end([&] { watch.look(); });
     if (options.listen.once)
       run.every(0.05, [&] {
-        if (!run.process().host().is_done_serving()) return;
-        watch.look();
-        run.end(kDone);
+        if (run.process().host().is_done_serving()) run.end(kDone);
       });
   };
   const auto start = [&] { run.verbs().perform(*request, nullptr, serving); };
-  // Named files alone, or all that this host has.
-  const bool all = options.files.empty() && options.memory.empty();
+  // What is named, or all that this host has.
+  const bool all = request->at("volumes").get_array().empty();
   run.loop().post([&] { all ? run.verbs().open_all(start) : start(); });
   return run.run();
 }

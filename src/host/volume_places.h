@@ -51,8 +51,9 @@ class VolumePlaces final : public volume::CopyMaker {
   void read_record(const std::string& folder, const std::string& name, net::Done<volume::Record> done);
 
   // Removes what is left of a closed volume: data and record, or, where others had the volume too, the data only; the record then
-  // says GONE.
-  void remove(const volume::LocalHost& me, const std::string& name, bool keep_record, net::Done<void> done);
+  // says GONE. The folder is asked for only where this process did not open the volume.
+  void remove(const volume::LocalHost& me, const std::string& folder, const std::string& name, bool keep_record,
+              net::Done<void> done);
   // Path of a volume's data file; "" for memory.
   std::string data_path(const std::string& name, const std::string& data_name) const;
 
@@ -73,6 +74,8 @@ class VolumePlaces final : public volume::CopyMaker {
   struct Opening;
 
   Result<Folder*> folder(const std::string& path);
+  void make_data(Folder& folder, const volume::LocalHost& me, const VolumeRequest& request, Random random,
+                 net::Done<volume::ShelfItem> done);
   void open(Folder& folder, std::shared_ptr<Opening> opening);
   void adopt(Folder& folder, std::shared_ptr<Opening> opening);
   void lay_over(Folder& folder, const VolumeRequest& request, volume::ShelfItem item, net::Done<volume::ShelfItem> done);

@@ -101,6 +101,10 @@ void DestinationSession::handle_device_opened(DeviceId id, WaitingCache* cache, 
   retry_held();
 }
 
+void DestinationSession::set_cache(DeviceId id, WaitingCache* cache) {
+  if (Device* device = find(id)) device->cache = cache;
+}
+
 void DestinationSession::set_admission(DeviceId id, Admission admission) {
   Device* device = find(id);
   if (!device) return;
@@ -341,7 +345,7 @@ void DestinationSession::handle_stored(DeviceId id, TxId tx, bool ok) {
     refuse_write(h, "the store failed");
   } else {
     d.failed.erase(store.offset);
-    if (counts) d.cache->note_remote_write(store.offset, store.length);
+    if (counts && d.cache) d.cache->note_remote_write(store.offset, store.length);
     respond(h, PacketType::write_at_response, static_cast<std::uint32_t>(store.length));
   }
   try_complete(id, d);
@@ -490,7 +494,7 @@ void DestinationSession::handle_fetched(DeviceId id, std::uint64_t offset, bool 
     fetch.attempts = 0;
     fetch.stale = fetch.again = false;
   } else if (ok || fetch.stale) {
-    if (!fetch.stale) d->cache->note_remote_write(offset, fetch.length);
+    if (!fetch.stale && d->cache) d->cache->note_remote_write(offset, fetch.length);
     d->fetches.erase(it);
   } else if (fetch.attempts > config_.fetch_attempts_max) {
     fetch.given_up = true;
@@ -507,6 +511,10 @@ void DestinationSession::handle(Device& d, const FrameHeader& h, const Event& p)
   if (!admits_data(d, h, "Completed")) return;
   d.completed.push_back(h.tx);
   try_complete(h.device, d);
+}
+
+bool DestinationSession::has_failed_writes() const {
+  return std::any_of(devices_.begin(), devices_.end(), [](const auto& entry) { return !entry.second.failed.empty(); });
 }
 
 bool DestinationSession::is_whole(DeviceId id) const {

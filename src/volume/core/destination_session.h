@@ -142,6 +142,8 @@ class DestinationSession {
   // `cache` is the volume's and outlives the session.
   void handle_device_opened(DeviceId device, WaitingCache* cache, Admission admission);
   void set_admission(DeviceId device, Admission admission);
+  // Null: the copy is not this session's any more.
+  void set_cache(DeviceId device, WaitingCache* cache);
   Admission admission(DeviceId device) const;
   // The bytes are stored (or not: 0x84).
   void handle_stored(DeviceId device, TxId tx, bool ok);
@@ -157,6 +159,8 @@ class DestinationSession {
   // Whether a raw write may be received straight into place: the device stores, and the blocks are absent and whole.
   bool may_place(DeviceId device, std::uint64_t offset, std::uint64_t length) const;
 
+  // Something could not be stored and has not been repaired since.
+  bool has_failed_writes() const;
   // Every block of the device is here and nothing of it is under way.
   bool is_whole(DeviceId device) const;
   std::optional<DestinationWork> poll_work();

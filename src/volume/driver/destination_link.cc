@@ -197,7 +197,7 @@ void DestinationLink::handle_control_frame(ConstBytes payload) {
 void DestinationLink::handle_hello(const ControlMessage& hello) {
   if (peer_) return;
   if (*hello.host == owner_.local_host().host) return fail("the peer has our own host id: a cloned data directory, or ourselves");
-  peer_ = Sender{id_, *hello.host, *hello.boot, *hello.name, hello.address.value_or("")};
+  peer_ = Sender{id_, *hello.host, *hello.boot, *hello.name, remote_.text()};  // we dialled it there
   owner_.handle_link_up(*this);
 }
 
@@ -241,12 +241,13 @@ Admission DestinationLink::admission_of(const Device& d) const {
   if (decided == CopyState::owned) return Admission::owned;
   if (original_) return Admission::store;
   if (decided != CopyState::receiving) return Admission::not_accepted;
-  const bool mine = ownership.session().has_value();
-  if (!mine) return Admission::not_accepted;
+  if (ownership.session_link() != id_) return Admission::not_accepted;
   return d.receiving && ownership.durable_record().state == CopyState::receiving ? Admission::store : Admission::hold;
 }
 
 void DestinationLink::update_admission(DeviceId id, Device& d) {
+  // The cache goes when the copy is owned, and another session has another one.
+  session_.set_cache(id, original_ || d.volume->ownership().session_link() == id_ ? d.volume->cache() : nullptr);
   const Admission admission = admission_of(d);
   if (admission == session_.admission(id)) return;
   session_.set_admission(id, admission);
@@ -258,6 +259,8 @@ void DestinationLink::update_admission(DeviceId id, Device& d) {
 }
 
 void DestinationLink::handle_mode(Volume& volume) {
+  if (carries(volume) && volume.ownership().is_failed())
+    return fail("volume " + volume.name() + " waits for a start: its record could not be written");
   for (auto& [id, d] : devices_)
     if (d.volume == &volume && !link_.is_closed()) update_admission(id, d);
   check_owning();
@@ -346,7 +349,11 @@ void DestinationLink::stored(const StoreData& work, Result<void> result) {
   payloads_.erase(work.payload);
   Volume& volume = *devices_.at(work.device).volume;
   if (!link_.is_closed()) {
-    if (!result) owner_.note(NoteLevel::warning, "volume " + volume.name() + ": " + result.error().message());
+    if (!result) {
+      store_error_ = "volume " + volume.name() + " can not be stored here: " + std::string(name_of(result.error().kind())) +
+                     ": " + result.error().message();
+      owner_.note(NoteLevel::warning, *store_error_);
+    }
     session_.handle_stored(work.device, work.tx, result.has_value());
     volume.face().wake_waiters();
     this->work();

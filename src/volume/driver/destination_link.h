@@ -74,6 +74,11 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   bool is_from_original() const { return original_; }
   std::uint64_t bytes_received() const { return link_.bytes_received(); }
   const DestinationSession& session() const { return session_; }
+  bool is_closed() const { return link_.is_closed(); }
+  // Store operations are under way.
+  bool is_busy() const { return operations_ > 0; }
+  // Why something could not be stored here, if so.
+  std::optional<std::string> store_error() const { return session_.has_failed_writes() ? store_error_ : std::nullopt; }
 
  private:
   struct Device {
@@ -130,6 +135,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   DestinationOptions options_;
   BlockSource* blocks_;
   DestinationSession session_;
+  std::optional<std::string> store_error_;
   FrameLink link_;
   net::Address remote_;
   std::optional<Sender> peer_;

@@ -286,7 +286,7 @@ struct Scene {
   PullStatus& pull(const std::string& to, const std::string& from, std::vector<std::string> names = {}) {
     pulls.emplace_back();
     PullStatus& status = pulls.back();
-    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), ""},
+    on(to).host->pull(PullRequest{*net::Address::parse(from + ":5170", 0), std::move(names), "", nullptr, {}},
                       [&status](const PullStatus& s) { status = s; });
     return status;
   }
@@ -487,7 +487,10 @@ class Cast {
   // A program on `host`'s own face; also after a restart.
   void start_face(const std::string& host) {
     sim::BlockClientOptions work{.block_count = half_, .depth = 3, .zeroes = 0};
-    if (face_client_) failed_before_ += face_client_->count_failed();
+    if (face_client_) {
+      failed_before_ += face_client_->count_failed();
+      by_face_.readers_are_gone();
+    }
     face_client_ = std::make_unique<sim::BlockClient>(
         scene_.machine(host).scheduler(), scene_.world.random().fork(), by_face_,
         [this, host]() -> store::BlockDevice* {
@@ -501,7 +504,8 @@ class Cast {
   // Reads at `host` before it owns: any whole block that somebody wrote there, at any time.
   void start_early_reads(const std::string& host) { early_read(host, scene_.boots.at(host)); }
 
-  // The process dies now. Where it was the one that counted, blocks may be torn, and with the power what was not flushed may be gone.
+  // The process dies now. Where it was the one that counted, blocks may be torn, and with the power what was not flushed may be
+  // gone.
   void note_crash(const std::string& host, bool power_lost) {
     Volume* v = scene_.volume(host, name_);
     if (!v) return;

@@ -277,8 +277,11 @@ void SourceLink::perform(SourceWork& next) {
   }
   if (const auto* event = std::get_if<SendEvent>(&next))
     return send_packet(event->device, event->tx, Event{event->type, kCustomResume, {}});
-  if (const auto* prepare = std::get_if<SendPrepare>(&next))
-    return send_control(find(prepare->device)->volume->ownership().prepare());
+  if (const auto* prepare = std::get_if<SendPrepare>(&next)) {
+    const Ownership& ownership = find(prepare->device)->volume->ownership();
+    if (!ownership.is_locked() || !ownership.session()) return fail("the hand-over was cancelled");
+    return send_control(ownership.prepare());
+  }
   if (std::holds_alternative<LockGroup>(next)) return lock_group();
   if (const auto* unlock = std::get_if<UnlockGroup>(&next)) return unlock_group(unlock->reason);
   if (std::holds_alternative<RelinquishGroup>(next)) return relinquish_group();
@@ -451,6 +454,9 @@ void SourceLink::handle_peer_ready(Volume& volume) {
 }
 
 void SourceLink::lock_group() {
+  for (const Device& d : devices_)
+    if (d.wanted && !serves_original() && !d.volume->ownership().may_lock())
+      return fail("volume " + d.volume->name() + " is not given away any more");
   const std::uint64_t number = ++lock_number_;
   locked_here_ = true;
   draining_ = 0;
@@ -483,6 +489,9 @@ void SourceLink::unlock_group(const std::string& reason) {
 }
 
 void SourceLink::relinquish_group() {
+  for (const Device& d : devices_)
+    if (d.wanted && !serves_original() && !d.volume->ownership().may_relinquish())
+      return fail("volume " + d.volume->name() + " is not given away any more");
   relinquishing_ = true;
   locked_here_ = false;
   for (Device& d : devices_) {
@@ -510,6 +519,8 @@ void SourceLink::check_relinquished() {
 }
 
 void SourceLink::handle_mode(Volume& volume) {
+  if (is_sending(volume) && volume.ownership().is_failed())
+    return fail("volume " + volume.name() + " is not served until this host has started anew: its record could not be written");
   if (carries(volume)) check_relinquished();
 }
 

@@ -229,6 +229,7 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
   if (dialler) {
     dialler->status.bytes_received += dialler->link->bytes_received();
     const bool original = dialler->link->is_from_original();
+    const std::optional<std::string> store_error = dialler->link->store_error();
     dialler->link = nullptr;
     if (original && !dialler->ended) {
       // An original can not resume: what is not whole by now never will be.
@@ -236,6 +237,9 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
         if (volume->ownership().record().state == CopyState::receiving)
           volume->face().fail_all(Error(ErrorKind::io, "the connection to the source was lost before the volume was whole"));
       fail_pull(*dialler, error ? error->message() : "the source hung up before Completed");
+    } else if (!dialler->ended && store_error) {
+      // Our own pause: dialling again would meet the same disk. What is here stays, a pull goes on.
+      fail_pull(*dialler, *store_error);
     } else if (!dialler->ended && !dialler->accepted_once && error && error->kind() == ErrorKind::invalid) {
       fail_pull(*dialler, error->message());
     } else {
@@ -281,10 +285,7 @@ void VolumeHost::handle_effect(Volume& volume, OwnershipEffect& effect) {
       v->ownership().handle_session_ended(session);
       v->pump();
     };
-    for (auto& [id, source] : sources_)
-      if (source->carries(volume) && source->is_sending(volume)) return source->end_session(volume, std::move(ended));
-    for (auto& [id, destination] : destinations_)
-      if (destination->carries(volume)) return destination->end_session(volume, std::move(ended));
+    if (ControlLink* link = find_link(end->link)) return link->end_session(volume, std::move(ended));
     context_.scheduler.post(std::move(ended));
   } else if (const auto* dropped = std::get_if<DropLink>(&effect)) {
     if (ControlLink* link = find_link(dropped->link)) link->drop("volume " + volume.name() + ": " + dropped->reason);
@@ -380,7 +381,10 @@ void VolumeHost::resume_dialling() {
 bool VolumeHost::is_wanted(const Dialler& dialler) const {
   if (dialler.ended || shutting_down_) return false;
   if (dialler.volumes.empty()) return true;
-  return std::any_of(dialler.volumes.begin(), dialler.volumes.end(), [](const Volume* v) { return v->ownership().wants_link(); });
+  return std::any_of(dialler.volumes.begin(), dialler.volumes.end(), [&](const Volume* v) {
+    // A volume that goes back has a record that wants nothing yet, until it has been accepted.
+    return v->ownership().wants_link() || (!dialler.accepted_once && v->ownership().record().state == CopyState::relinquished);
+  });
 }
 
 void VolumeHost::dial(Dialler& dialler) {
@@ -428,24 +432,33 @@ PullStatus VolumeHost::status_of(const Dialler& dialler) {
   return status;
 }
 
+// Told once the copies that were begun are gone: who hears of it may end the process.
 void VolumeHost::fail_pull(Dialler& dialler, std::string text) {
   if (std::exchange(dialler.ended, true)) return;
-  discard_begun(dialler);
-  report(dialler, PullStatus::State::failed, std::move(text));
+  discard_begun(dialler, [this, id = dialler.id, text = std::move(text)] {
+    report(*diallers_.at(id), PullStatus::State::failed, text);
+  });
 }
 
 // Copies that were made for this pull and that nobody accepted leave no trace.
-void VolumeHost::discard_begun(Dialler& dialler) {
+void VolumeHost::discard_begun(Dialler& dialler, net::Task done) {
+  auto ended = std::make_shared<net::Task>(std::move(done));
+  auto left = std::make_shared<std::size_t>(1);
+  const auto one_gone = [alive = alive_, left, ended] {
+    if (--*left == 0 && *alive) (*ended)();
+  };
   for (const std::string& name : std::exchange(dialler.begun, {})) {
     Volume* volume = find(name);
     if (!volume) continue;
     std::erase(dialler.volumes, volume);
     const std::string data_name = volume->ownership().record().data_name;
-    context_.scheduler.post([this, alive = alive_, name, data_name] {
+    ++*left;
+    context_.scheduler.post([this, alive = alive_, name, data_name, one_gone] {
       if (!*alive) return;
-      remove(name, [this, name, data_name] { copies_.discard(name, data_name, [](Result<void>) {}); });
+      remove(name, [this, name, data_name, one_gone] { copies_.discard(name, data_name, [one_gone](Result<void>) { one_gone(); }); });
     });
   }
+  one_gone();
 }
 
 void VolumeHost::refused(Dialler& dialler, Volume& volume, RefuseCode code, const std::string& text) {
@@ -508,6 +521,18 @@ void VolumeHost::handle_states(DestinationLink& link, const std::map<DeviceId, C
   make_copies(link, *dialler, states, std::move(wanted));
 }
 
+// What a lost connection left under way in the store must have ended: a late write of it would come up over newer blocks.
+void VolumeHost::make_pull(DestinationLink& link, DeviceId device, Volume& volume, std::uint64_t word) {
+  for (auto& [id, older] : destinations_)
+    if (older.get() != &link && older->is_closed() && older->carries(volume) && older->is_busy())
+      return older->end_session_then([this, alive = alive_, link_id = link.id(), device, name = volume.name(), word] {
+        Volume* v = *alive ? find(name) : nullptr;
+        const auto it = v ? destinations_.find(link_id) : destinations_.end();
+        if (v && it != destinations_.end() && !it->second->is_closed()) make_pull(*it->second, device, *v, word);
+      });
+  link.pull(device, volume, word);
+}
+
 // One after another: finds or makes the copy of each wanted device, and pulls into it once its record is durable.
 void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<DeviceId, ControlMessage> states,
                              std::vector<DeviceGroupInfo::Entry> wanted) {
@@ -525,7 +550,7 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
     if (it == destinations_.end() || !diallers_.contains(dialler_id)) return;
     Dialler& d = *diallers_.at(dialler_id);
     if (std::find(d.volumes.begin(), d.volumes.end(), &volume) == d.volumes.end()) d.volumes.push_back(&volume);
-    it->second->pull(device, volume, d.word);
+    make_pull(*it->second, device, volume, d.word);
     make_copies(*it->second, d, states, wanted);
   };
   if (Volume* volume = find(state.volume)) {

@@ -145,9 +145,10 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   void refused(Dialler& dialler, Volume& volume, RefuseCode code, const std::string& text);
   Dialler* dialler_of(const ControlLink& link);
   void check_pulled(Dialler& dialler);
+  void make_pull(DestinationLink& link, DeviceId device, Volume& volume, std::uint64_t word);
   void make_copies(DestinationLink& link, Dialler& dialler, std::map<DeviceId, ControlMessage> states,
                    std::vector<DeviceGroupInfo::Entry> wanted);
-  void discard_begun(Dialler& dialler);
+  void discard_begun(Dialler& dialler, net::Task done);
   Entry* entry_of(const Volume& volume);
   void tell(ControlLink& link);
 
