@@ -7,7 +7,6 @@ import struct
 import threading
 import time
 
-from process import run_timed
 from world import MIB, median, verdict
 
 BLOCK = 65536
@@ -79,13 +78,14 @@ def bare_round_trips(world, count=100):
 
 def reads_while_moving(world, size, source):
     """Reads 4 KiB of blocks of the volume's second half, each once, while the first half's bulk goes: milliseconds."""
-    sockets = [os.path.join(world.disk, name) for name in ("a.sock", "b.sock")]
-    a, a_port = world.serve(world.fresh("a", "disk"), "--memory", f"bench={size}", nbd=f"unix:{sockets[0]}")
-    run_timed("nbdcopy", source, f"nbd+unix:///bench?socket={sockets[0]}")
+    path = os.path.join(world.disk, "b.sock")
+    image = os.path.join(world.fresh("from"), "bench")  # never written by a client: its blocks travel in ascending order
+    os.link(source, image)
+    a, a_port = world.serve(world.fresh("a", "disk"), image)
     relay, port = start_relay(world, a_port)
-    b = world.begin_pull(world.fresh("b", "disk"), port, "--memory", nbd=f"unix:{sockets[1]}")
+    b = world.begin_pull(world.fresh("b", "disk"), port, "--memory", nbd=f"unix:{path}")
     b.wait_event(20, event="pull", state="copying")
-    reader = NbdReader(sockets[1], "bench")
+    reader = NbdReader(path, "bench")
     # At the line's rate the bulk reaches the second half only after this time; until then every block there is absent.
     until = time.monotonic() + 0.45 * size * 8 / RATE_BITS
     blocks = random.Random(11).sample(range(size // 2 // BLOCK, size // BLOCK), size // 2 // BLOCK)
@@ -102,6 +102,7 @@ def reads_while_moving(world, size, source):
             assert data == expected.read(4096), "an early read gave other bytes"
     _, event = b.wait_event(120, event="pulled")
     world.stop(b, relay, a)
+    world.fresh("from")
     return times, event["bytes_on_wire"] * 8 / event["seconds"]
 
 
