@@ -53,12 +53,12 @@ def start_servers(world, backing, size):
 
 def exports(world):
     size = 512 * MIB
-    for backing in ("memory", "file"):
+    for backing in world.options.backing.split(","):
         servers = start_servers(world, backing, size)
         for _, uri in servers.values():
-            fio(uri, "write", "1m", 4, size, None)  # every page is touched before anything is measured
+            fio(uri, "write", world.options.fill, 4, size, None)  # every page is touched before anything is measured
         table, reached, figures = [], {}, {}
-        for rw, bs, depth in PATTERNS:
+        for rw, bs, depth in [p for p in PATTERNS if world.options.pattern in p[0]]:
             found = {name: [] for name in servers}
             for _ in range(world.rounds):
                 for name, (process, uri) in servers.items():
