@@ -93,7 +93,7 @@ interop: ## against other programs: NBD clients, and the original Silo where $$S
 	@$(stage) build cmake --build --preset release --target godwit nbd_test_server -j $(JOBS)
 	@$(stage) interop $(call ctest,release) --label-regex interop --verbose
 
-bench: ## measures beside our peers, into build/bench
+bench: ## measures beside our peers; the figures also go to bench/results/latest.json
 	@scripts/packages.sh build bench
 	@[ -x bench/run ] || { echo "make bench: bench/run is missing" >&2; exit 1; }
 	@$(MAKE) --no-print-directory build

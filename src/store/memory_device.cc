@@ -160,6 +160,13 @@ class MemoryDevice final : public BlockDevice {
 
 }  // namespace
 
+void touch_ahead(MutableBytes memory) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory.data()) / kPage * kPage;
+  const auto end = reinterpret_cast<std::uintptr_t>(memory.data() + memory.size());
+  // Kernels before 5.14 do not know it; then the first touch costs what it costs.
+  if (!memory.empty()) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE);
+}
+
 Result<std::unique_ptr<BlockDevice>> make_memory_device(std::uint64_t size, net::Scheduler& scheduler) {
   void* bytes = nullptr;
   if (size > 0) {

@@ -14,4 +14,8 @@ namespace godwit::store {
 // later turn of `scheduler`, which outlives the device.
 Result<std::unique_ptr<BlockDevice>> make_memory_device(std::uint64_t size, net::Scheduler& scheduler);
 
+// Gives pages to a part of a device's memory(), whose content stays: whoever writes there soon does not pay for their first
+// touch. For any thread, beside any other use of the range. A hint.
+void touch_ahead(MutableBytes memory);
+
 }  // namespace godwit::store

@@ -65,8 +65,20 @@ MutableBytes DestinationLink::place(const FrameHeader& header, const RawWriteHea
   const MutableBytes memory = it->second.volume->store().memory();
   if (memory.empty() || head.offset < 0) return {};
   const auto offset = static_cast<std::uint64_t>(head.offset);
-  return session_.may_place(header.device, offset, head.payload_length) ? memory.subspan(offset, head.payload_length)
-                                                                        : MutableBytes{};
+  if (!session_.may_place(header.device, offset, head.payload_length)) return {};
+  touch_ahead(it->second, offset);
+  return memory.subspan(offset, head.payload_length);
+}
+
+void DestinationLink::touch_ahead(Device& d, std::uint64_t offset) {
+  if (!d.touch) {
+    const auto begun = [this] { ++operations_; };
+    const auto ended = [this, alive = alive_] {
+      if (*alive) operation_ended();
+    };
+    d.touch = std::make_unique<MemoryTouch>(d.volume->store().memory(), context_.workers, begun, ended);
+  }
+  d.touch->note_placed(offset);
 }
 
 void DestinationLink::handle_placed(const FrameHeader& header, const RawWriteHead& head) {
@@ -151,7 +163,7 @@ void DestinationLink::open_devices(OpenDevices work) {
         session_.handle_device_opened(devices[i].device, nullptr, Admission::not_accepted);
         continue;
       }
-      devices_[devices[i].device] = Device{volume, true, std::nullopt, false};
+      devices_[devices[i].device] = Device{volume, true, std::nullopt, false, nullptr};
       volume->face().on_cache_wish([this] { this->work(); });
       session_.handle_device_opened(devices[i].device, volume->cache(), Admission::store);
     }
@@ -213,7 +225,7 @@ void DestinationLink::handle_state(const ControlMessage& state) {
 }
 
 void DestinationLink::pull(DeviceId id, Volume& volume, std::uint64_t word) {
-  devices_[id] = Device{&volume, false, std::nullopt, false};
+  devices_[id] = Device{&volume, false, std::nullopt, false, nullptr};
   volume.ownership().begin_pull(*peer_, word);
   volume.pump();
 }

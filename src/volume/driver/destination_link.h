@@ -14,6 +14,7 @@
 #include "volume/driver/block_source.h"
 #include "volume/driver/control_link.h"
 #include "volume/driver/frame_link.h"
+#include "volume/driver/memory_touch.h"
 
 namespace godwit::volume {
 
@@ -86,6 +87,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
     bool receiving = false;      // StartReceiving has come
     std::optional<TxId> owning;  // an original's Completed (or Custom) waits for the record
     bool completed_whole = false;
+    std::unique_ptr<MemoryTouch> touch;  // of a volume in memory, since its first data
   };
   struct Payload {
     net::Lease buffer;
@@ -123,6 +125,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   void check_next_hash(const std::shared_ptr<HashChecks>& checks);
   void check_owning();
   void custom_acknowledged();
+  void touch_ahead(Device& device, std::uint64_t offset);
   Admission admission_of(const Device& device) const;
   void update_admission(DeviceId id, Device& device);
   void send_packet(DeviceId device, TxId tx, const Packet& packet);
