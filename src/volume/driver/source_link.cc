@@ -269,6 +269,7 @@ void SourceLink::perform(SourceWork& next) {
   if (const auto* read = std::get_if<AnswerReadByHash>(&next)) return answer_read_by_hash(*read);
   if (const auto* round = std::get_if<RoundDone>(&next)) return report_round(*round);
   if (std::holds_alternative<CopyCompleted>(next)) {
+    copied_ = true;
     owner_.note(NoteLevel::info, "the original at " + remote_.text() + " has acknowledged the whole copy");
     link_.close_after_sending();
     return;
@@ -492,6 +493,7 @@ std::vector<MoveReport> SourceLink::reports() const {
     r.seconds = (context_.scheduler.now() - started_).as_seconds();
     r.downtime_seconds = d.downtime_seconds;
     r.handed_over = d.handed_over;
+    r.copied = copied_;
     reports.push_back(std::move(r));
   }
   return reports;

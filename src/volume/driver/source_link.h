@@ -32,6 +32,7 @@ struct MoveReport {
   double seconds = 0;
   double downtime_seconds = 0;  // from the lock until the other side owned; 0: not yet
   bool handed_over = false;
+  bool copied = false;          // an original has acknowledged a whole copy; the volume is still ours unless it was given away too
   std::string state;  // a word for people
 };
 
@@ -122,6 +123,7 @@ class SourceLink final : public ControlLink, private FrameHandler {
   std::optional<Mark> mark_;
   std::optional<Sender> peer_;
   bool working_ = false;
+  bool copied_ = false;
   bool relinquishing_ = false;
   std::size_t draining_ = 0;
   std::uint64_t lock_number_ = 0;

@@ -225,6 +225,9 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
     entry.volume->ownership().handle_link_down(id);
     entry.volume->pump();
   }
+  if (const auto source = sources_.find(id); source != sources_.end())
+    for (const MoveReport& report : source->second->reports())
+      if (const auto volume = volumes_.find(report.volume); report.copied && volume != volumes_.end()) volume->second.last_move = report;
   Dialler* dialler = dialler_of(link);
   if (dialler) {
     dialler->status.bytes_received += dialler->link->bytes_received();
@@ -624,16 +627,20 @@ std::vector<MoveReport> VolumeHost::moves() const {
     for (MoveReport& report : source->reports()) all.push_back(std::move(report));
   for (const auto& [name, entry] : volumes_) {
     const bool running = std::any_of(all.begin(), all.end(), [&](const MoveReport& r) { return r.volume == name; });
-    if (!running && entry.last_move.handed_over) all.push_back(entry.last_move);
+    if (!running && (entry.last_move.handed_over || entry.last_move.copied)) all.push_back(entry.last_move);
   }
   return all;
 }
 
 bool VolumeHost::is_done_serving() const {
   if (volumes_.empty()) return false;
+  // An original has yet to hear that its copy is complete.
+  for (const auto& [id, source] : sources_)
+    if (source->serves_original()) return false;
   for (const auto& [name, entry] : volumes_) {
     const Record& record = entry.volume->ownership().durable_record();
-    if (record.state != CopyState::relinquished || (record.peer && !record.heard)) return false;
+    const bool copied = record.state == CopyState::owned && entry.last_move.copied;
+    if (!copied && (record.state != CopyState::relinquished || (record.peer && !record.heard))) return false;
     if (server_ && server_->open_connections(name) > 0) return false;
   }
   return true;
