@@ -636,10 +636,12 @@ bool VolumeHost::is_done_serving() const {
   if (volumes_.empty()) return false;
   // An original has yet to hear that its copy is complete.
   for (const auto& [id, source] : sources_)
-    if (source->serves_original()) return false;
+    if (source->serves_original() && !source->is_done()) return false;
+  const std::vector<MoveReport> all = moves();
   for (const auto& [name, entry] : volumes_) {
     const Record& record = entry.volume->ownership().durable_record();
-    const bool copied = record.state == CopyState::owned && entry.last_move.copied;
+    const bool copied = record.state == CopyState::owned &&
+                        std::any_of(all.begin(), all.end(), [&](const MoveReport& r) { return r.volume == name && r.copied; });
     if (!copied && (record.state != CopyState::relinquished || (record.peer && !record.heard))) return false;
     if (server_ && server_->open_connections(name) > 0) return false;
   }
