@@ -54,7 +54,7 @@ serve_ours() {  # DIR PORT HAND_OVER NAME...: ends when they have moved
 pull_ours() {  # DIR PORT NAME...: stays
   local dir=$1 port=$2
   shift 2
-  start "$dir" "$dir/log" "$godwit" volume pull --data "$dir" --from "127.0.0.1:$port" --nbd "unix:$dir/nbd" \
+  start "$dir" "$dir/log" "$godwit" volume pull "127.0.0.1:$port" --data "$dir" --listen none --nbd "unix:$dir/nbd" \
     --take completed "$@"
 }
 file_of() {  # DIR NAME: the bytes of a volume that is owned, or was given away; fails while it is .partial
@@ -147,7 +147,7 @@ original_to_ours() {  # CASE WRITER CONCURRENCY DEVICE...
   local reasons=() writers=()
   dir=$work/case
   shift 3
-  mkdir -p "$dir/silo" "$dir/ours"
+  mkdir -p "$dir/silo" && mkdir -m 700 "$dir/ours"
   for device; do
     make_content "$dir/silo/$(field "$device" 1)" "$(field "$device" 2)"
   done
@@ -193,7 +193,7 @@ ours_to_original() {  # CASE WRITER DEVICE...
   local reasons=() writers=()
   dir=$work/case
   shift 2
-  mkdir -p "$dir/silo" "$dir/ours" "$dir/expected"
+  mkdir -p "$dir/silo" "$dir/expected" && mkdir -m 700 "$dir/ours"
   for device; do
     name=$(field "$device" 1)
     make_content "$dir/expected/$name" "$(field "$device" 2)"
