@@ -34,23 +34,18 @@ class MoveWatch {
  public:
   MoveWatch(Console& console, HostRun& run) : console_(console), run_(run) {}
 
+  // To be called often: what has ended is told at once, progress when there is something to see.
   void look() {
+    const double now = (run_.loop().now() - Instant{}).as_seconds();
+    const bool show_progress = now - shown_ >= console_.progress_seconds();
+    if (show_progress) shown_ = now;
     for (const volume::MoveReport& move : run_.process().host().moves()) {
-      if (move.handed_over) {
-        if (told_.insert(move.volume).second) tell_handed_over(move);
+      if (move.handed_over || move.copied) {
+        if (told_.insert(move.volume).second) tell_ended(move);
         continue;
       }
       told_.erase(move.volume);
-      Progress progress;
-      progress.title = move.volume;
-      progress.bytes_total = move.bytes_total;
-      progress.bytes_left = move.bytes_left;
-      progress.bytes_on_wire = move.bytes_on_wire;
-      progress.seconds = move.seconds;
-      progress.bytes_per_second = meters_[move.volume].update(move.seconds, move.bytes_on_wire);
-      if (move.rounds > 0) progress.note = fmt::format("round {}", move.rounds);
-      console_.progress(progress);
-      console_.event(event_of("move", move));
+      if (show_progress) show(move);
     }
   }
 
@@ -65,11 +60,23 @@ class MoveWatch {
             {"seconds", move.seconds},
             {"downtime_seconds", move.downtime_seconds}};
   }
-  void tell_handed_over(const volume::MoveReport& move) {
-    console_.event(event_of("moved", move));
+  void show(const volume::MoveReport& move) {
+    Progress progress;
+    progress.title = move.volume;
+    progress.bytes_total = move.bytes_total;
+    progress.bytes_left = move.bytes_left;
+    progress.bytes_on_wire = move.bytes_on_wire;
+    progress.seconds = move.seconds;
+    progress.bytes_per_second = meters_[move.volume].update(move.seconds, move.bytes_on_wire);
+    if (move.rounds > 0) progress.note = fmt::format("round {}", move.rounds);
+    console_.progress(progress);
+    console_.event(event_of("move", move));
+  }
+  void tell_ended(const volume::MoveReport& move) {
+    console_.event(event_of(move.handed_over ? "moved" : "copied", move));
     console_.line(fmt::format(
-        "moved {}: {} in {:.2f} s ({}/s), {} on the wire, {} dirty round{}, downtime {:.0f} ms", move.volume,
-        host::text_of_bytes(move.bytes_total), move.seconds,
+        "{} {}: {} in {:.2f} s ({}/s), {} on the wire, {} dirty round{}, downtime {:.0f} ms",
+        move.handed_over ? "moved" : "copied", move.volume, host::text_of_bytes(move.bytes_total), move.seconds,
         host::text_of_bytes(static_cast<std::uint64_t>(static_cast<double>(move.bytes_on_wire) / std::max(move.seconds, 1e-3))),
         host::text_of_bytes(move.bytes_on_wire), move.rounds, move.rounds == 1 ? "" : "s",
         std::ceil(move.downtime_seconds * 1000)));
@@ -79,6 +86,7 @@ class MoveWatch {
   HostRun& run_;
   std::map<std::string, RateMeter> meters_;
   std::set<std::string> told_;
+  double shown_ = 0;
 };
 
 Result<json::object> memory_volume(const std::string& text, std::uint64_t block_size) {
@@ -103,6 +111,10 @@ Result<json::object> serve_request(const ServeOptions& options, const host::Conf
   json::array volumes;
   for (const std::string& file : options.files) {
     std::error_code ignored;  // opening says what is wrong
+    if (file.find('/') == std::string::npos && !std::filesystem::exists(file, ignored)) {
+      volumes.push_back(json::object{{"name", file}, {"block_size", *block_size}});  // of the data directory
+      continue;
+    }
     const std::string path = std::filesystem::absolute(file, ignored).string();
     json::object volume{{"path", path}, {"kind", options.base.empty() ? "file" : "overlay"}, {"block_size", *block_size}};
     if (!options.base.empty()) volume["base"] = std::filesystem::absolute(options.base, ignored).string();
@@ -242,7 +254,7 @@ int run_serve(const Settings& settings, ServeOptions options) {
     tell_served(console, *result);
     run.process().host().resume_dialling();
     say_ready(console, run, "serve");
-    run.every(console.progress_seconds(), [&] { watch.look(); });
+    run.every(0.1, [&] { watch.look(); });
     run.before_end([&] { watch.look(); });
     if (options.listen.once)
       run.every(0.05, [&] {

@@ -134,6 +134,7 @@ int run_create(const Settings& settings, const CreateOptions& options) {
   if (!block_size) return console.error(block_size.error());
   request["block_size"] = *block_size;
   if (!options.base.empty()) request["base"] = absolute(options.base);
+  if (!options.from_file.empty()) request["content"] = absolute(options.from_file);
   const Alone alone = options.kind == "memory" ? Alone::no : Alone::yes;
   Result<json::object> answer = ask(settings, request, alone);
   if (!answer) return console.error(answer.error());

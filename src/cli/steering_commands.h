@@ -15,6 +15,7 @@ struct CreateOptions {
   std::string base;
   std::string block_size = "64KiB";
   std::string folder;
+  std::string from_file;
 };
 int run_create(const Settings& settings, const CreateOptions& options);
 

@@ -37,7 +37,7 @@ void add_serve(CLI::App& group, const Settings& settings, std::function<int()>& 
       "Example:\n  godwit volume serve disk.img --nbd 127.0.0.1:10809\n\n"
       "A file without an ownership record becomes a volume. Without files: all volumes of the data directory.");
   auto o = std::make_shared<ServeOptions>();
-  app->add_option("FILE", o->files, "data files of volumes");
+  app->add_option("FILE", o->files, "data files of volumes, or names of volumes in the data directory");
   app->add_option("--memory", o->memory, "a volume in memory, NAME=SIZE; may be repeated");
   app->add_option("--config", o->config, "a TOML file that names volumes and addresses");
   app->add_option("--base", o->base, "what the files lie on, as copy-on-write overlays");
@@ -74,6 +74,7 @@ void add_create(CLI::App& group, const Settings& settings, std::function<int()>&
   auto o = std::make_shared<CreateOptions>();
   app->add_option("NAME", o->name, "its name, and its data file's")->required();
   app->add_option("--size", o->size, "like 10GiB (an overlay has its base's if none is given)");
+  app->add_option("--from-file", o->from_file, "with the content of this file, which stays as it is");
   app->add_option("--kind", o->kind, "file (space reserved), sparse, memory or overlay")->capture_default_str();
   app->add_option("--base", o->base, "what an overlay lies on; never written");
   app->add_option("--block-size", o->block_size, "a power of two, 4KiB to 4MiB")->capture_default_str();

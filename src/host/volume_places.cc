@@ -136,6 +136,16 @@ void VolumePlaces::make(const LocalHost& me, VolumeRequest request, Random rando
     if (!base) return done(fail(std::move(base).error().within("the base of volume " + request.name)));
     request.size_bytes = (*base)->size();
   }
+  if (!request.content.empty()) {
+    if (request.kind != VolumeKind::file && request.kind != VolumeKind::sparse)
+      return done(fail(ErrorKind::usage, "volume " + request.name + ": only a file or a sparse file is made from another file"));
+    Result<std::unique_ptr<store::DiskFile>> content = store::DiskFile::open(request.content, true);
+    if (!content) return done(fail(std::move(content).error().within("the content of volume " + request.name)));
+    if (request.size_bytes == 0) request.size_bytes = (*content)->size();
+    if (request.size_bytes < (*content)->size())
+      return done(fail(ErrorKind::usage,
+                       fmt::format("volume {}: {} has more than {} bytes", request.name, request.content, request.size_bytes)));
+  }
   if (request.size_bytes == 0) return done(fail(ErrorKind::usage, "volume " + request.name + ": a new volume needs a size"));
   const Geometry geometry{request.size_bytes, request.block_size_bytes};
   if (request.kind == VolumeKind::memory)
@@ -170,16 +180,67 @@ void VolumePlaces::make_data(Folder& place, const LocalHost& me, const VolumeReq
       me, request.name, geometry, random, [this, &place, request, settled = std::move(settled)](Result<ShelfItem> item) mutable {
         if (!item) return settled(fail(std::move(item).error().within("make volume " + request.name)));
         if (request.kind == VolumeKind::overlay) return lay_over(place, request, std::move(*item), std::move(settled));
-        if (request.kind == VolumeKind::sparse) return settled(std::move(item));
         store::BlockDevice& device = *item->store;
-        device.zero(0, request.size_bytes, store::ZeroMode::keep_allocated, store::Durability::written,
-                    [item = std::move(*item), settled = std::move(settled)](Result<void> reserved) mutable {
-                      if (!reserved)
-                        return settled(fail(std::move(reserved).error().within("reserve space for volume " + item.name)));
-                      item.pristine = false;
-                      settled(std::move(item));
-                    });
+        reserve(device, request,
+                [this, request, item = std::move(*item), settled = std::move(settled)](Result<void> reserved) mutable {
+                  if (!reserved)
+                    return settled(fail(std::move(reserved).error().within("reserve space for volume " + item.name)));
+                  item.pristine = request.kind == VolumeKind::sparse && request.content.empty();
+                  store::BlockDevice& data = *item.store;
+                  fill(request.content, data,
+                       [item = std::move(item), settled = std::move(settled)](Result<void> filled) mutable {
+                         if (!filled) return settled(fail(std::move(filled).error().within("fill volume " + item.name)));
+                         settled(std::move(item));
+                       });
+                });
       });
+}
+
+void VolumePlaces::reserve(store::BlockDevice& device, const VolumeRequest& request, net::Done<void> done) {
+  if (request.kind == VolumeKind::sparse) return done({});
+  device.zero(0, request.size_bytes, store::ZeroMode::keep_allocated, store::Durability::written, std::move(done));
+}
+
+struct VolumePlaces::Filling {
+  std::unique_ptr<store::BlockDevice> from;
+  store::BlockDevice& to;
+  net::Done<void> done;
+  std::uint64_t at = 0;
+  Bytes buffer;
+
+  void finish(Result<void> result) { std::exchange(done, nullptr)(std::move(result)); }
+};
+
+// Copies a file into a new device, its holes left out; ends when everything is on stable storage.
+void VolumePlaces::fill(const std::string& content, store::BlockDevice& device, net::Done<void> done) {
+  if (content.empty()) return done({});
+  Result<std::unique_ptr<store::BlockDevice>> from = store::open_file_device(content, true, scheduler_, workers_);
+  if (!from) return done(fail(std::move(from).error()));
+  auto filling = std::make_shared<Filling>(Filling{std::move(*from), device, std::move(done), 0, Bytes(1 << 20)});
+  fill_next(std::move(filling));
+}
+
+void VolumePlaces::fill_next(std::shared_ptr<Filling> filling) {
+  Filling& f = *filling;
+  if (f.at == f.from->size()) return f.to.flush([filling](Result<void> flushed) { filling->finish(std::move(flushed)); });
+  f.from->extents(f.at, f.from->size() - f.at, [this, filling](Result<std::vector<store::Extent>> extents) {
+    if (!extents) return filling->finish(fail(std::move(extents).error()));
+    const store::Extent& first = extents->front();
+    Filling& now = *filling;
+    if (first.zero) {
+      now.at += first.length;
+      return fill_next(filling);
+    }
+    const MutableBytes part = MutableBytes(now.buffer).first(std::min<std::uint64_t>(first.length, now.buffer.size()));
+    now.from->read(now.at, part, [this, filling, part](Result<void> read) {
+      if (!read) return filling->finish(std::move(read));
+      filling->to.write(filling->at, part, store::Durability::written, [this, filling, part](Result<void> written) {
+        if (!written) return filling->finish(std::move(written));
+        filling->at += part.size();
+        fill_next(filling);
+      });
+    });
+  });
 }
 
 // The overlay's file is the volume's data file; its bitmap keeps its name whatever becomes of that.

@@ -177,6 +177,7 @@ static Result<VolumeRequest> read_volume(const json::object& object) {
   request.size_bytes = fields.number("size", 0);
   const std::string block_size = std::to_string(fields.number("block_size", 64 * 1024));
   request.base = fields.text("base", "");
+  request.content = fields.text("content", "");
   if (fields.error()) return fail(*fields.error());
   Result<VolumeKind> known = parse_volume_kind(kind);
   if (!known) return fail(std::move(known).error());

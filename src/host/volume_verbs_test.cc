@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include <gtest/gtest.h>
 #include <boost/json/array.hpp>
@@ -105,6 +106,19 @@ TEST_F(VolumeVerbsTest, AVolumeIsMadeListedAndThereAfterARestart) {
   EXPECT_EQ(host.state_of("sparse"), "OWNED");
   EXPECT_EQ(host.state_of("file"), "OWNED");
   EXPECT_EQ(host.perform(R"({"verb":"list"})")->at("volumes").get_array().size(), 2u);
+}
+
+TEST_F(VolumeVerbsTest, AVolumeIsMadeWithTheContentOfAFile) {
+  std::string bytes(3'000'000, '\0');
+  for (std::size_t i = 0; i < bytes.size(); i += 1000) bytes[i] = static_cast<char>(i / 1000);
+  std::ofstream(folder / "image", std::ios::binary) << bytes;
+  Host host(loop, folder / "a");
+  const std::string request = R"({"verb":"create","name":"disk","content":")" + (folder / "image") + "\"";
+  EXPECT_EQ(host.refusal(request + R"(,"size":4096})"), ErrorKind::usage);
+  EXPECT_TRUE(std::filesystem::is_empty(host.volumes()));
+  ASSERT_TRUE(host.perform(request + "}"));
+  std::ifstream copy(host.volumes() + "/disk", std::ios::binary);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(copy), {}), bytes);
 }
 
 TEST_F(VolumeVerbsTest, RequestsThatAreWrongAreWrongUsage) {

@@ -326,6 +326,7 @@ void SourceLink::send_hashes(const SendHashes& work) {
 
 // A destination that was given hashes only, or other places to look, may fetch long after its Completed (silo.md 8.2).
 void SourceLink::copy_completed() {
+  copied_ = true;
   owner_.note(NoteLevel::info, "the original at " + remote_.text() + " has acknowledged the whole copy");
   release_busy();
   const bool may_fetch = options_.forms.hash_only || std::any_of(devices_.begin(), devices_.end(),
@@ -555,6 +556,7 @@ std::vector<MoveReport> SourceLink::reports() const {
     r.seconds = (context_.scheduler.now() - started_).as_seconds();
     r.downtime_seconds = d.downtime_seconds;
     r.handed_over = d.handed_over;
+    r.copied = copied_;
     reports.push_back(std::move(r));
   }
   return reports;

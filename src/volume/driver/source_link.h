@@ -44,7 +44,8 @@ struct MoveReport {
   double seconds = 0;
   double downtime_seconds = 0;  // from the lock until the other side owned; 0: not yet
   bool handed_over = false;
-  std::string state;  // a word for people
+  bool copied = false;  // an original has acknowledged a whole copy; the volume is still ours unless it was given away too
+  std::string state;    // a word for people
 };
 
 class SourceLink final : public ControlLink, private FrameHandler {
@@ -149,6 +150,7 @@ class SourceLink final : public ControlLink, private FrameHandler {
   bool busy_held_ = false;        // this link made its volumes busy
   bool locked_here_ = false;      // this link holds the lock, not another one of the same volumes
   std::uint64_t read_bytes_ = 0;  // of the peer's ReadAts, being read
+  bool copied_ = false;
   bool relinquishing_ = false;
   std::size_t draining_ = 0;
   std::uint64_t lock_number_ = 0;

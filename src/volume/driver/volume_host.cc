@@ -225,6 +225,10 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
     entry.volume->ownership().handle_link_down(id);
     entry.volume->pump();
   }
+  if (const auto source = sources_.find(id); source != sources_.end())
+    for (const MoveReport& report : source->second->reports())
+      if (const auto volume = volumes_.find(report.volume); report.copied && volume != volumes_.end())
+        volume->second.last_move = report;
   Dialler* dialler = dialler_of(link);
   if (dialler) {
     dialler->status.bytes_received += dialler->link->bytes_received();
@@ -435,9 +439,8 @@ PullStatus VolumeHost::status_of(const Dialler& dialler) {
 // Told once the copies that were begun are gone: who hears of it may end the process.
 void VolumeHost::fail_pull(Dialler& dialler, std::string text) {
   if (std::exchange(dialler.ended, true)) return;
-  discard_begun(dialler, [this, id = dialler.id, text = std::move(text)] {
-    report(*diallers_.at(id), PullStatus::State::failed, text);
-  });
+  discard_begun(dialler,
+                [this, id = dialler.id, text = std::move(text)] { report(*diallers_.at(id), PullStatus::State::failed, text); });
 }
 
 // Copies that were made for this pull and that nobody accepted leave no trace.
@@ -455,7 +458,8 @@ void VolumeHost::discard_begun(Dialler& dialler, net::Task done) {
     ++*left;
     context_.scheduler.post([this, alive = alive_, name, data_name, one_gone] {
       if (!*alive) return;
-      remove(name, [this, name, data_name, one_gone] { copies_.discard(name, data_name, [one_gone](Result<void>) { one_gone(); }); });
+      remove(name,
+             [this, name, data_name, one_gone] { copies_.discard(name, data_name, [one_gone](Result<void>) { one_gone(); }); });
     });
   }
   one_gone();
@@ -640,7 +644,7 @@ std::vector<MoveReport> VolumeHost::moves() const {
     for (MoveReport& report : source->reports()) all.push_back(std::move(report));
   for (const auto& [name, entry] : volumes_) {
     const bool running = std::any_of(all.begin(), all.end(), [&](const MoveReport& r) { return r.volume == name; });
-    if (!running && entry.last_move.handed_over) all.push_back(entry.last_move);
+    if (!running && (entry.last_move.handed_over || entry.last_move.copied)) all.push_back(entry.last_move);
   }
   return all;
 }
@@ -650,9 +654,12 @@ bool VolumeHost::is_done_serving() const {
   // An original still has the events of other volumes, or their last blocks, to come when ours are given up on record.
   for (const auto& [id, source] : sources_)
     if (source->serves_original() && !source->is_done()) return false;
+  const std::vector<MoveReport> all = moves();
   for (const auto& [name, entry] : volumes_) {
     const Record& record = entry.volume->ownership().durable_record();
-    if (record.state != CopyState::relinquished || (record.peer && !record.heard)) return false;
+    const bool copied = record.state == CopyState::owned &&
+                        std::any_of(all.begin(), all.end(), [&](const MoveReport& r) { return r.volume == name && r.copied; });
+    if (!copied && (record.state != CopyState::relinquished || (record.peer && !record.heard))) return false;
     if (server_ && server_->open_connections(name) > 0) return false;
   }
   return true;

@@ -89,7 +89,7 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
 
   std::vector<MoveReport> moves() const;
   std::size_t links() const { return sources_.size() + destinations_.size(); }
-  // All volumes have been handed over and no relay is needed by a client (serve --once).
+  // All volumes have been handed over, or copied to an original, and no relay is needed by a client (serve --once).
   bool is_done_serving() const;
   bool is_told(const Volume& volume) const { return !volume.ownership().durable_record().untold; }
 
