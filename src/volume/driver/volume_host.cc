@@ -32,6 +32,7 @@ Result<Volume*> VolumeHost::add(ShelfItem item) {
   entry.volume = std::make_unique<Volume>(context_.scheduler, *this, item.name, me_, std::move(item.record), item.fresh,
                                           std::move(item.store), std::move(item.place), random_.fork());
   Volume& volume = *entry.volume;
+  if (item.overlay != nullptr) volume.set_overlay(*item.overlay, item.base_hash);
   volume.set_relaying_allowed(options_.after_handover == AfterHandover::relay);
   if (item.pristine) volume.set_pristine();
   volume.face().set_policy(options_.early_reads, options_.destination.early_writes);
@@ -268,7 +269,7 @@ void VolumeHost::handle_effect(Volume& volume, OwnershipEffect& effect) {
     return link->send_control(send->message);
   }
   if (const auto* start = std::get_if<StartSending>(&effect)) {
-    if (ControlLink* link = find_link(start->link)) link->start_sending(volume);
+    if (ControlLink* link = find_link(start->link)) link->start_sending(volume, start->shares_base);
   } else if (const auto* receive = std::get_if<StartReceiving>(&effect)) {
     ControlLink* link = find_link(receive->link);
     if (!link) return;
@@ -435,9 +436,8 @@ PullStatus VolumeHost::status_of(const Dialler& dialler) {
 // Told once the copies that were begun are gone: who hears of it may end the process.
 void VolumeHost::fail_pull(Dialler& dialler, std::string text) {
   if (std::exchange(dialler.ended, true)) return;
-  discard_begun(dialler, [this, id = dialler.id, text = std::move(text)] {
-    report(*diallers_.at(id), PullStatus::State::failed, text);
-  });
+  discard_begun(dialler,
+                [this, id = dialler.id, text = std::move(text)] { report(*diallers_.at(id), PullStatus::State::failed, text); });
 }
 
 // Copies that were made for this pull and that nobody accepted leave no trace.
@@ -455,7 +455,8 @@ void VolumeHost::discard_begun(Dialler& dialler, net::Task done) {
     ++*left;
     context_.scheduler.post([this, alive = alive_, name, data_name, one_gone] {
       if (!*alive) return;
-      remove(name, [this, name, data_name, one_gone] { copies_.discard(name, data_name, [one_gone](Result<void>) { one_gone(); }); });
+      remove(name,
+             [this, name, data_name, one_gone] { copies_.discard(name, data_name, [one_gone](Result<void>) { one_gone(); }); });
     });
   }
   one_gone();
@@ -678,7 +679,7 @@ void VolumeHost::shut_down(net::Task done) {
   for (auto& [name, entry] : volumes_) {
     if (!entry.volume->ownership().is_owner()) continue;
     ++*left;
-    entry.volume->sync([one](Result<void>) { one(); });
+    entry.volume->close([one](Result<void>) { one(); });
   }
   one();
 }
