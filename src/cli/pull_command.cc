@@ -32,6 +32,10 @@ json::object pull_request(const PullOptions& options, const Console& console) {
     std::error_code ignored;  // opening it says what is wrong
     request["into"] = std::filesystem::absolute(options.into, ignored).string();
   }
+  if (!options.base.empty()) {
+    std::error_code ignored;
+    request["base"] = std::filesystem::absolute(options.base, ignored).string();
+  }
   return request;
 }
 

@@ -12,6 +12,7 @@ struct PullOptions {
   std::string rename_to;
   std::string into;
   bool memory = false;
+  std::string base;
   std::string take = "completed";
   bool post_copy = false;
   double wait_seconds = 30;

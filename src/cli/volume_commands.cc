@@ -57,6 +57,8 @@ void add_pull(CLI::App& group, const Settings& settings, std::function<int()>& c
   app->add_option("--as", o->rename_to, "another name for the one volume");
   app->add_option("--into", o->into, "the folder for the data (default: `volumes` in the data directory)");
   app->add_flag("--memory", o->memory, "keep the data in memory; it dies with the process");
+  app->add_option("--base", o->base,
+                  "an image here that the copies lie on as overlays: blocks that the source has from an equal one stay away");
   app->add_option("--take", o->take, "when an original's volume becomes ours: completed, custom or never")->capture_default_str();
   app->add_flag("--post-copy", o->post_copy, "with --take=custom, before all data are here: losing the source then loses data");
   app->add_option("--early-reads", o->listen.early_reads, "answer reads before the volume is owned: yes or no")

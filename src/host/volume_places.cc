@@ -1,12 +1,17 @@
 #include "host/volume_places.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "host/base_file.h"
+#include "store/base_hash.h"
 #include "store/disk_file.h"
 #include "store/file_device.h"
 #include "store/memory_device.h"
@@ -70,10 +75,12 @@ class VolumePlaces::Folder {
 
 class VolumePlaces::FolderCopies final : public volume::CopyMaker {
  public:
-  FolderCopies(VolumePlaces& places, Folder& folder) : places_(places), folder_(folder) {}
+  FolderCopies(VolumePlaces& places, Folder& folder, std::string base)
+      : places_(places), folder_(folder), base_(std::move(base)) {}
   void make(const LocalHost& me, const std::string& name, const volume::VolumeId& id, Geometry geometry, volume::Peer from,
             Random random, net::Done<ShelfItem> done) override {
-    places_.receive(folder_, me, name, id, geometry, std::move(from), random, std::move(done));
+    if (base_.empty()) return places_.receive(folder_, me, name, id, geometry, std::move(from), random, std::move(done));
+    places_.receive_over(folder_, base_, me, name, id, geometry, std::move(from), random, std::move(done));
   }
   void discard(const std::string& name, const std::string& data_name, net::Done<void> done) override {
     places_.discard(name, data_name, std::move(done));
@@ -85,6 +92,7 @@ class VolumePlaces::FolderCopies final : public volume::CopyMaker {
  private:
   VolumePlaces& places_;
   Folder& folder_;
+  std::string base_;
 };
 
 class VolumePlaces::MemoryCopies final : public volume::CopyMaker {
@@ -253,14 +261,49 @@ void VolumePlaces::lay_over(Folder& folder, const VolumeRequest& request, ShelfI
   item.pristine = false;
   store::OverlayOptions options;
   options.bitmap_name = item.name + ".cow";
+  options.list_name = item.name + ".state";
   options.block_size = item.record.geometry.block_size_bytes;
   std::unique_ptr<store::BlockDevice> overlay = std::move(item.store);
-  store::OverlayDevice::open(
-      std::move(*base), std::move(overlay), folder.locked(), scheduler_, options,
-      [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::OverlayDevice>> device) mutable {
-        if (!device) return done(fail(std::move(device).error().within("volume " + item.name)));
-        item.store = std::move(*device);
-        done(std::move(item));
+  store::OverlayDevice::open(std::move(*base), std::move(overlay), folder.locked(), scheduler_, options,
+                             [this, &folder, base_path = request.base, item = std::move(item),
+                              done = std::move(done)](Result<std::unique_ptr<store::OverlayDevice>> device) mutable {
+                               if (!device) return done(fail(std::move(device).error().within("volume " + item.name)));
+                               item.overlay = device->get();
+                               item.store = std::move(*device);
+                               hash_base(folder, base_path, std::move(item), std::move(done));
+                             });
+}
+
+// The base's hash: as it was noted when the image was the same, else by reading it once.
+void VolumePlaces::hash_base(Folder& folder, const std::string& base_path, ShelfItem item, net::Done<ShelfItem> done) {
+  struct stat status{};
+  if (::stat(base_path.c_str(), &status) != 0) return done(fail(Error::from_errno(errno, "look at " + base_path)));
+  BaseFile now;
+  now.block_size_bytes = item.record.geometry.block_size_bytes;
+  now.size_bytes = item.record.geometry.size_bytes;
+  now.modified_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
+  const std::string name = item.name + ".cow.base";
+  folder.locked().read_file(
+      name, [this, &folder, base_path, name, now, item = std::move(item), done = std::move(done)](Result<Bytes> bytes) mutable {
+        const Result<BaseFile> noted = bytes ? decode_base_file(*bytes) : Result<BaseFile>(fail(std::move(bytes).error()));
+        if (noted && noted->fits(now)) {
+          item.base_hash = noted->hash;
+          return done(std::move(item));
+        }
+        Result<std::unique_ptr<store::BlockDevice>> base = store::open_file_device(base_path, true, scheduler_, workers_);
+        if (!base) return done(fail(std::move(base).error().within("the base of volume " + item.name)));
+        store::BlockDevice& device = **base;
+        store::hash_base(device, now.block_size_bytes, workers_,
+                         [this, &folder, name, now, base = std::move(*base), item = std::move(item),
+                          done = std::move(done)](Result<Sha256> hash) mutable {
+                           scheduler_.post([base = std::move(base)] {});  // it is in the middle of calling us
+                           if (!hash) return done(fail(std::move(hash).error().within("the base of volume " + item.name)));
+                           now.hash = item.base_hash = *hash;
+                           // Only a hint: where it can not be kept, the base is hashed again next time.
+                           folder.locked().replace_file(
+                               name, encode_base_file(now),
+                               [item = std::move(item), done = std::move(done)](Result<void>) mutable { done(std::move(item)); });
+                         });
       });
 }
 
@@ -359,11 +402,11 @@ void VolumePlaces::read_record(const std::string& path, const std::string& name,
 
 // --- copies ---
 
-Result<volume::CopyMaker*> VolumePlaces::copies_into(const std::string& path) {
+Result<volume::CopyMaker*> VolumePlaces::copies_into(const std::string& path, const std::string& base) {
   Result<Folder*> folder = this->folder(path);
   if (!folder) return fail(std::move(folder).error());
-  std::unique_ptr<volume::CopyMaker>& maker = copies_[(*folder)->path()];
-  if (!maker) maker = std::make_unique<FolderCopies>(*this, **folder);
+  std::unique_ptr<volume::CopyMaker>& maker = copies_[(*folder)->path() + '\n' + base];
+  if (!maker) maker = std::make_unique<FolderCopies>(*this, **folder, base);
   return maker.get();
 }
 
@@ -403,6 +446,32 @@ void VolumePlaces::receive(Folder& folder, const LocalHost& me, const std::strin
                       done(std::move(item));
                     });
               });
+}
+
+// A copy that is an overlay on an image of this host: what the source lies on, or another one; then every block travels.
+void VolumePlaces::receive_over(Folder& folder, const std::string& base, const LocalHost& me, const std::string& name,
+                                const volume::VolumeId& id, Geometry geometry, volume::Peer from, Random random,
+                                net::Done<ShelfItem> done) {
+  receive(folder, me, name, id, geometry, std::move(from), random,
+          [this, &folder, base, done = std::move(done)](Result<ShelfItem> item) mutable {
+            if (!item) return done(std::move(item));
+            const std::string volume = item->name, data = item->record.data_name;
+            VolumeRequest request;
+            request.name = volume;
+            request.base = base;
+            // What another overlay of that name left behind is not this one's. There may be nothing.
+            auto laid = [this, volume, data, done = std::move(done)](Result<ShelfItem> over) mutable {
+              if (over) return done(std::move(over));
+              discard(volume, data,
+                      [error = over.error(), done = std::move(done)](Result<void>) mutable { done(fail(std::move(error))); });
+            };
+            auto lay = [this, &folder, request, item = std::move(*item), laid = std::move(laid)](Result<void>) mutable {
+              lay_over(folder, request, std::move(item), std::move(laid));
+            };
+            folder.locked().remove(volume + ".cow", [&folder, volume, lay = std::move(lay)](Result<void>) mutable {
+              folder.locked().remove(volume + ".state", std::move(lay));
+            });
+          });
 }
 
 void VolumePlaces::make(const LocalHost& me, const std::string& name, const volume::VolumeId& id, Geometry geometry,
@@ -452,7 +521,9 @@ void VolumePlaces::remove(const LocalHost& me, const std::string& path, const st
       folder->locked().unlock(name + ".own");
       if (!recorded) return done(std::move(recorded));
       folder_of_.erase(name);
-      if (overlay) folder->locked().remove(name + ".cow", [](Result<void>) {});  // there is none before the first flush
+      // There may be none of them yet.
+      for (const std::string_view ending : {".cow", ".cow.base", ".state"})
+        if (overlay) folder->locked().remove(name + std::string(ending), [](Result<void>) {});
       folder->locked().remove(data_name, [done = std::move(done)](Result<void> removed) mutable {
         if (!removed && removed.error().kind() == ErrorKind::not_found) removed = {};
         done(std::move(removed));

@@ -58,8 +58,8 @@ class VolumePlaces final : public volume::CopyMaker {
   // Path of a volume's data file; "" for memory.
   std::string data_path(const std::string& name, const std::string& data_name) const;
 
-  // Where a pull's copies go: a folder ("": the data directory's own), or memory.
-  Result<volume::CopyMaker*> copies_into(const std::string& folder);
+  // Where a pull's copies go: a folder ("": the data directory's own), there as overlays on `base` where one is given, or memory.
+  Result<volume::CopyMaker*> copies_into(const std::string& folder, const std::string& base = "");
   volume::CopyMaker& copies_into_memory();
 
   // CopyMaker: into the data directory's own folder; discard() and remove_data() wherever make() of any maker put it.
@@ -84,8 +84,12 @@ class VolumePlaces final : public volume::CopyMaker {
   void open(Folder& folder, std::shared_ptr<Opening> opening);
   void adopt(Folder& folder, std::shared_ptr<Opening> opening);
   void lay_over(Folder& folder, const VolumeRequest& request, volume::ShelfItem item, net::Done<volume::ShelfItem> done);
+  void hash_base(Folder& folder, const std::string& base_path, volume::ShelfItem item, net::Done<volume::ShelfItem> done);
   void receive(Folder& folder, const volume::LocalHost& me, const std::string& name, const volume::VolumeId& id,
                volume::Geometry geometry, volume::Peer from, Random random, net::Done<volume::ShelfItem> done);
+  void receive_over(Folder& folder, const std::string& base, const volume::LocalHost& me, const std::string& name,
+                    const volume::VolumeId& id, volume::Geometry geometry, volume::Peer from, Random random,
+                    net::Done<volume::ShelfItem> done);
 
   net::Scheduler& scheduler_;
   net::Workers& workers_;

@@ -18,6 +18,7 @@ using volume::Volume;
 struct VolumeVerbs::Pull {
   volume::PullRequest request;
   std::string into;
+  std::string base;  // what the copies lie on as overlays
   bool memory = false;
   Say say;
   net::Done<Object> done;
@@ -54,6 +55,7 @@ void VolumeVerbs::pull(const Object& request, Say say, net::Done<Object> done) {
   pull->request.rename_to = fields.text("as", "");
   pull->into = fields.text("into", "");
   pull->memory = fields.flag("memory");
+  pull->base = fields.text("base", "");
   pull->patience = Duration::seconds(fields.real("wait_seconds", 0));
   pull->interval = Duration::seconds(std::clamp(fields.real("progress_seconds", 1), 0.05, 3600.0));
   Result<volume::Take> take = parse_take(fields.text("take", "completed"));
@@ -71,10 +73,11 @@ void VolumeVerbs::pull(const Object& request, Say say, net::Done<Object> done) {
     return done(fail(ErrorKind::usage, "another name needs exactly one volume to be named"));
   if (pull->memory && !pull->into.empty())
     return done(fail(ErrorKind::usage, "a copy goes into a folder or into memory, not both"));
+  if (!pull->base.empty() && pull->memory) return done(fail(ErrorKind::usage, "a copy in memory lies on no base"));
   if (pull->memory) {
     pull->request.copies = &process_.places().copies_into_memory();
   } else {
-    Result<volume::CopyMaker*> copies = process_.places().copies_into(pull->into);
+    Result<volume::CopyMaker*> copies = process_.places().copies_into(pull->into, pull->base);
     if (!copies) return done(fail(std::move(copies).error()));
     pull->request.copies = *copies;
   }

@@ -380,9 +380,22 @@ void DestinationSession::handle(Device& d, const FrameHeader& h, const AlreadyHa
     if (block >= d.geometry.block_count())
       return close("you-already-have of block " + std::to_string(block) + ", beyond the device's end");
   // Before ACCEPT it has no effect between two godwits, and an original never gets there.
-  if (d.admission == Admission::store)
-    for (std::uint32_t block : p.blocks) d.cache->note_already_have(BlockIndex{block});
+  if (d.admission == Admission::store && !none) {
+    work_.push_back(TakeBase{h.device, h.tx, p.blocks});
+    return;
+  }
   respond(h, PacketType::write_at_response, static_cast<std::uint32_t>(p.blocks.size() * p.block_size));
+}
+
+// Whoever names base blocks waits for the answer before it sends or dirties any of them.
+void DestinationSession::handle_base_taken(DeviceId id, TxId tx, const std::vector<std::uint32_t>& blocks, bool ok) {
+  Device* d = find(id);
+  if (!d || closed_) return;
+  const FrameHeader h{id, tx, 0};
+  if (!ok) return refuse_write(h, "there is no such base here");
+  for (std::uint32_t block : blocks) d->cache->note_already_have(BlockIndex{block});
+  respond(h, PacketType::write_at_response, static_cast<std::uint32_t>(blocks.size() * d->info.block_size));
+  try_complete(id, *d);
 }
 
 void DestinationSession::handle(Device& d, const FrameHeader& h, const DirtyList& p) {

@@ -68,6 +68,11 @@ struct StoreData {  // decode and store, except blocks that are local by then; t
   PayloadToken payload = 0;
   bool all_zero = false;  // no bytes come with it
 };
+struct TakeBase {  // these blocks are to be those of the base that both sides have; then handle_base_taken()
+  DeviceId device;
+  TxId tx;
+  std::vector<std::uint32_t> blocks;
+};
 struct FetchByHash {  // ask the block source; then handle_found(), or handle_fetched() without
   DeviceId device;
   std::uint64_t offset = 0;
@@ -126,7 +131,7 @@ struct Note {  // worth a line in the log
 };
 
 using DestinationWork =
-    std::variant<OpenDevices, StoreData, FetchByHash, StoreFetched, Respond, RespondRead, SendRequest, ReachedCompleted,
+    std::variant<OpenDevices, StoreData, TakeBase, FetchByHash, StoreFetched, Respond, RespondRead, SendRequest, ReachedCompleted,
                  ReachedCustom, CheckHashes, DeviceRemoved, ReleasePayload, CloseSession, Note>;
 
 class DestinationSession {
@@ -152,6 +157,8 @@ class DestinationSession {
   // The block source has bytes for a FetchByHash: they are stored if the block is still wanted from it.
   void handle_found(DeviceId device, std::uint64_t offset, PayloadToken payload);
   void handle_fetched(DeviceId device, std::uint64_t offset, bool ok);
+  // The blocks of a TakeBase are the base's now; not ok: 0x84, and they stay absent.
+  void handle_base_taken(DeviceId device, TxId tx, const std::vector<std::uint32_t>& blocks, bool ok);
   void handle_completed(DeviceId device, TxId tx, bool ok);
 
   // Whether the next frame may be given in; false while one waits or a device has too much in flight.

@@ -95,6 +95,7 @@ ControlMessage Ownership::state_message(std::optional<DeviceId> device) const {
   message.chain = durable_.chain;
   message.h = durable_.h;
   message.peer = durable_.peer;
+  message.base = base_;
   if (!me_.export_address.empty()) message.address = me_.export_address;
   return message;
 }
@@ -355,7 +356,7 @@ void Ownership::accept(const Sender& from, const ControlMessage& m) {
   message.chain = record_.chain;
   message.mode = PullMode::all;
   send(from.host, from.link, std::move(message));
-  effects_.push_back(StartSending{from.link, *m.session, *m.copy, PullMode::all});
+  effects_.push_back(StartSending{from.link, *m.session, *m.copy, PullMode::all, base_ && m.base == base_});
 }
 
 HandoverId Ownership::lock() {
@@ -532,7 +533,7 @@ Result<void> Ownership::cancel() {
 
 // --- B: taking ---
 
-void Ownership::begin_pull(const Sender& to, std::uint64_t word) {
+void Ownership::begin_pull(const Sender& to, std::uint64_t word, const std::optional<Sha256>& source_base) {
   if (failed_ || session_ || asked_) return;
   if (record_.state == CopyState::owned || record_.state == CopyState::split || record_.state == CopyState::gone) return;
   asked_ = SessionId::random(random_);
@@ -552,6 +553,7 @@ void Ownership::begin_pull(const Sender& to, std::uint64_t word) {
   message.size = record_.geometry.size_bytes;
   message.block_size = record_.geometry.block_size_bytes;
   message.claims = 0;
+  if (base_ && source_base == base_) message.base = base_;
   message.word = word;
   send(to.host, to.link, std::move(message));
 }

@@ -66,6 +66,7 @@ struct StartSending {  // A: ACCEPT has been sent behind this; the session's dev
   SessionId session;
   CopyId copy;
   PullMode mode;
+  bool shares_base = false;  // B lies on the same base image: its blocks are named, not sent
 };
 struct StartReceiving {  // B: RECEIVING with the source's chain is durable; data may be stored
   LinkId link;
@@ -123,6 +124,9 @@ class Ownership {
   void set_whole(bool whole) { whole_ = whole; }
   // Where our NBD server can be reached changed.
   void set_export_address(std::string address);
+  // The image that our copy is an overlay on, by its hash (ownership.md 16, "Base").
+  void set_base(const Sha256& base) { base_ = base; }
+  const std::optional<Sha256>& base() const { return base_; }
 
   // --- A's session ---
   // Locks for a hand-over in the running session, under a fresh h. Clients are held from now on.
@@ -145,8 +149,9 @@ class Ownership {
   void relinquish_to_original();
 
   // --- B's session ---
-  // PULL on a link that is up; `word`: how many pull commands there were in this boot (0: none).
-  void begin_pull(const Sender& to, std::uint64_t word);
+  // PULL on a link that is up; `word`: how many pull commands there were in this boot (0: none); `source_base`: what the source
+  // says its own copy lies on.
+  void begin_pull(const Sender& to, std::uint64_t word, const std::optional<Sha256>& source_base = {});
   // B has taken a whole copy from an original (ownership.md 10.2): durable OWNED, entry `adopted`.
   void adopt();
 
@@ -225,6 +230,7 @@ class Ownership {
   bool whole_ = false;
   bool failed_ = false;
   bool busy_ = false;
+  std::optional<Sha256> base_;
   std::optional<Session> session_;  // A: accepted; B: accepted by A
   std::optional<SessionId> asked_;  // B: PULL sent, not answered
   LinkId asked_link_;

@@ -51,13 +51,27 @@ void SourceSession::handle_peer(Instant now, PeerKind kind) {
   advance(now);
 }
 
-void SourceSession::handle_accepted(Instant now, DeviceId id) {
+void SourceSession::handle_accepted(Instant now, DeviceId id, const std::optional<Bitset>& shared) {
   Device* device = find(id);
   if (!device || device->accepted) return;
   device->accepted = true;
   device->taking_part = true;
   device->order.add_all();
+  if (shared) send_shared_base(now, *device, *shared);
   advance(now);
+}
+
+void SourceSession::send_shared_base(Instant now, Device& d, const Bitset& shared) {
+  for (std::uint64_t b = shared.next_set(0); b < shared.size();) {
+    std::vector<std::uint32_t> list;
+    for (; b < shared.size() && list.size() < config_.dirty_list_blocks_max; b = shared.next_set(b + 1)) {
+      list.push_back(static_cast<std::uint32_t>(b));
+      d.order.remove(b, b + 1);
+    }
+    ++d.lists_awaited;
+    const TxId tx = outstanding_.add(d.spec.id, Request{.kind = Request::Kind::shared_base, .sent = now});
+    work_.push_back(SendSharedBase{d.spec.id, tx, std::move(list)});
+  }
 }
 
 void SourceSession::handle_base_written(DeviceId id, const Bitset& blocks) {
@@ -116,13 +130,19 @@ void SourceSession::handle_packet(Instant now, const FrameHeader& header, const 
 
 void SourceSession::answer_write(Instant now, const FrameHeader& header, std::optional<std::uint32_t> length) {
   const Request* pending = outstanding_.find(header.device, header.tx);
-  if (!pending || (pending->kind != Request::Kind::blocks && pending->kind != Request::Kind::already_have)) {
+  const bool names = pending && (pending->kind == Request::Kind::already_have || pending->kind == Request::Kind::shared_base);
+  if (!pending || (pending->kind != Request::Kind::blocks && !names)) {
     if (pending) return fail("the destination answered a request with a packet of another kind");
     ++dropped_answers_;
     return;
   }
   const Request request = *outstanding_.take(header.device, header.tx);
   Device& device = *find(header.device);
+  if (request.kind == Request::Kind::shared_base) {
+    if (!length) return fail("the destination could not go back to the base of device " + std::to_string(header.device.value));
+    --device.lists_awaited;
+    return;
+  }
   if (request.kind == Request::Kind::already_have) {
     // Between two godwits this one has no effect; an original has now said that it took the device.
     if (peer_ != PeerKind::godwit && !device.accepted) {

@@ -70,10 +70,15 @@ struct SendDevInfo {
   DeviceId device;
   TxId tx;
 };
-struct SendAlreadyHave {  // the device's base blocks, or an empty list
+struct SendAlreadyHave {  // before the peer is known: the device's base blocks, or an empty list
   DeviceId device;
   TxId tx;
   bool with_blocks = false;
+};
+struct SendSharedBase {  // sub-type 3 again, to a godwit that lies on the same base
+  DeviceId device;
+  TxId tx;
+  std::vector<std::uint32_t> blocks;
 };
 struct SendAlternateSources {
   DeviceId device;
@@ -141,8 +146,8 @@ struct SessionFailed {
   std::string reason;
 };
 
-using SourceWork = std::variant<SendGroupInfo, SendDevInfo, SendAlreadyHave, SendAlternateSources, MoveBlock, MoveZeroes,
-                                AskExtents, SendDirtyList, SendHashes, SendEvent, SendPrepare, LockGroup, UnlockGroup,
+using SourceWork = std::variant<SendGroupInfo, SendDevInfo, SendAlreadyHave, SendSharedBase, SendAlternateSources, MoveBlock,
+                                MoveZeroes, AskExtents, SendDirtyList, SendHashes, SendEvent, SendPrepare, LockGroup, UnlockGroup,
                                 RelinquishGroup, AnswerRead, AnswerReadByHash, RoundDone, CopyCompleted, SessionFailed>;
 
 class SourceSession {
@@ -154,8 +159,9 @@ class SourceSession {
 
   void handle_start(Instant now);
   void handle_peer(Instant now, PeerKind kind);
-  // godwit: the device's Ownership has accepted it, ACCEPT has been sent.
-  void handle_accepted(Instant now, DeviceId device);
+  // godwit: the device's Ownership has accepted it, ACCEPT has been sent. `shared`: blocks of a base that both sides have,
+  // tracked by now; they are named first, and no block travels before that is answered.
+  void handle_accepted(Instant now, DeviceId device, const std::optional<Bitset>& shared = {});
   // Blocks announced as the base's that were written here before they were tracked: they are sent after all.
   void handle_base_written(DeviceId device, const Bitset& blocks);
   // godwit: a PULL for the device has come; without one it takes no part.
@@ -186,7 +192,7 @@ class SourceSession {
 
  private:
   struct Request {
-    enum class Kind : std::uint8_t { already_have, blocks, dirty_list, hashes, event } kind{};
+    enum class Kind : std::uint8_t { already_have, shared_base, blocks, dirty_list, hashes, event } kind{};
     std::uint64_t first = 0;  // blocks
     std::uint64_t last = 0;
     std::uint64_t bytes = 0;       // decoded: what the answer must say
@@ -212,7 +218,7 @@ class SourceSession {
     std::uint32_t blocks_in_flight = 0;
     std::uint32_t in_flight_max = 0;
     std::uint32_t completed_awaited = 0;  // Completed not yet answered, also of a lock that was missed
-    std::uint32_t lists_awaited = 0;      // DirtyLists not yet answered; blocks wait for them
+    std::uint32_t lists_awaited = 0;  // DirtyLists and lists of base blocks not yet answered; blocks wait for them
     bool hashes_awaited = false;
     std::vector<std::pair<std::uint64_t, std::uint32_t>> refused;  // blocks refused by the destination, and how often
   };
@@ -226,6 +232,7 @@ class SourceSession {
   void handle_read(Device& device, TxId tx, const ReadAt& read);
   void answer_event(Instant now, const Request& request, Device* device);
 
+  void send_shared_base(Instant now, Device& device, const Bitset& shared);
   void advance(Instant now);
   bool pass_is_over() const;
   void begin_pass(Instant now, bool last);

@@ -36,7 +36,8 @@ class ControlLink {
   virtual void send_control(const ControlMessage& message) = 0;
 
   // Effects of a volume's Ownership for this link.
-  virtual void start_sending(Volume& volume) = 0;
+  // `shares_base`: the destination's copy lies on the same base image.
+  virtual void start_sending(Volume& volume, bool shares_base) = 0;
   virtual void start_receiving(Volume& volume) = 0;
   virtual void handle_peer_ready(Volume& volume) = 0;
   virtual void handle_refused(Volume& volume, RefuseCode code, const std::string& text) = 0;

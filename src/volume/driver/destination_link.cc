@@ -226,7 +226,8 @@ void DestinationLink::handle_state(const ControlMessage& state) {
 
 void DestinationLink::pull(DeviceId id, Volume& volume, std::uint64_t word) {
   devices_[id] = Device{&volume, false, std::nullopt, false, nullptr};
-  volume.ownership().begin_pull(*peer_, word);
+  const auto state = states_.find(id);
+  volume.ownership().begin_pull(*peer_, word, state == states_.end() ? std::nullopt : state->second.base);
   volume.pump();
 }
 
@@ -294,6 +295,7 @@ void DestinationLink::work() {
 
 void DestinationLink::perform(DestinationWork& next) {
   if (const auto* store = std::get_if<StoreData>(&next)) return store_data(*store);
+  if (const auto* base = std::get_if<TakeBase>(&next)) return take_base(*base);
   if (const auto* answer = std::get_if<Respond>(&next)) {
     switch (answer->type) {
       case PacketType::write_at_response: return send_packet(answer->device, answer->tx, WriteAtResponse{answer->length});
@@ -372,6 +374,23 @@ void DestinationLink::stored(const StoreData& work, Result<void> result) {
     link_.resume();
   }
   operation_ended();
+}
+
+void DestinationLink::take_base(const TakeBase& work) {
+  Volume& volume = *devices_.at(work.device).volume;
+  ++operations_;
+  volume.take_base(work.blocks, [this, alive = alive_, work](Result<void> result) {
+    if (!*alive) return;
+    if (!link_.is_closed()) {
+      Volume& v = *devices_.at(work.device).volume;
+      if (!result) owner_.note(NoteLevel::warning, "volume " + v.name() + ": " + result.error().message());
+      session_.handle_base_taken(work.device, work.tx, work.blocks, result.has_value());
+      v.face().wake_waiters();
+      this->work();
+      link_.resume();
+    }
+    operation_ended();
+  });
 }
 
 // --- by hash ---

@@ -59,7 +59,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   const std::optional<Sender>& peer() const override { return peer_; }
   net::Address remote() const override { return remote_; }
   void send_control(const ControlMessage& message) override;
-  void start_sending(Volume&) override {}
+  void start_sending(Volume&, bool) override {}
   void start_receiving(Volume& volume) override;
   void handle_peer_ready(Volume&) override {}
   void handle_refused(Volume& volume, RefuseCode code, const std::string& text) override;
@@ -110,6 +110,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   void work();
   void perform(DestinationWork& work);
   void store_data(const StoreData& work);
+  void take_base(const TakeBase& work);
   void stored(const StoreData& work, Result<void> result);
   void fetch_by_hash(const FetchByHash& work);
   void store_fetched(const StoreFetched& work);

@@ -86,6 +86,7 @@ class DestinationReplay final : public OurEnd, public DestinationOwner {
       const Bytes content = device.base ? device.base->make(device.size) : Bytes(device.size);
       Volume& volume = add_volume(device, content, false, purpose_.refused_offset);
       volume.face().set_policy(true, purpose_.options.early_writes);
+      if (device.base) volume.set_filled_with_base();
     }
     auto stream = connect(source_, [this](const FrameHeader& header, ConstBytes body) { receive(header, body); });
     link_ = std::make_unique<DestinationLink>(context(), *this, LinkId{1}, std::move(stream), purpose_.options,

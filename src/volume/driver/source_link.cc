@@ -268,6 +268,9 @@ void SourceLink::perform(SourceWork& next) {
                        DevInfo{geometry.size_bytes, geometry.block_size_bytes, device.volume->name(), device.schema});
   }
   if (const auto* have = std::get_if<SendAlreadyHave>(&next)) return send_already_have(*have);
+  if (auto* shared = std::get_if<SendSharedBase>(&next))
+    return send_packet(shared->device, shared->tx,
+                       AlreadyHave{find(shared->device)->volume->geometry().block_size_bytes, std::move(shared->blocks)});
   if (const auto* sources = std::get_if<SendAlternateSources>(&next)) return send_alternates(*sources);
   if (const auto* extents = std::get_if<AskExtents>(&next)) return ask_extents(*find(extents->device), *extents);
   if (auto* list = std::get_if<SendDirtyList>(&next)) {
@@ -440,12 +443,14 @@ void SourceLink::answer_read_by_hash(const AnswerReadByHash& work) {
 
 // --- the hand-over ---
 
-void SourceLink::start_sending(Volume& volume) {
+void SourceLink::start_sending(Volume& volume, bool shares_base) {
   Device* device = find(volume);
   if (!device || link_.is_closed()) return;
   device->wanted = true;
   volume.tracker().reset();
-  session_.handle_accepted(context_.scheduler.now(), device->id);
+  std::optional<Bitset> shared;
+  if (shares_base && volume.overlay() != nullptr) shared = volume.track_base();
+  session_.handle_accepted(context_.scheduler.now(), device->id, shared);
   work();
 }
 

@@ -61,7 +61,7 @@ class SourceLink final : public ControlLink, private FrameHandler {
   const std::optional<Sender>& peer() const override { return peer_; }
   net::Address remote() const override { return remote_; }
   void send_control(const ControlMessage& message) override;
-  void start_sending(Volume& volume) override;
+  void start_sending(Volume& volume, bool shares_base) override;
   void start_receiving(Volume&) override {}
   void handle_peer_ready(Volume& volume) override;
   void handle_refused(Volume&, RefuseCode, const std::string&) override {}

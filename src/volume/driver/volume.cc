@@ -217,6 +217,45 @@ void Volume::zero_remote(std::uint64_t offset, std::uint64_t length, Done<void> 
               });
 }
 
+// Within one turn, so that no write ends between: one that is just moving a block over to the overlay finds the block tracked
+// when it lands, and the block is dirty then.
+Bitset Volume::track_base() {
+  GODWIT_CHECK(overlay_ != nullptr);
+  Bitset base(geometry().block_count());
+  base.set_range(0, base.size());
+  base.subtract(overlay_->overlay_blocks());
+  for (std::uint64_t first = base.next_set(0); first < base.size();) {
+    const std::uint64_t last = base.next_clear(first);
+    tracker_.track(first, last);
+    first = base.next_set(last);
+  }
+  return base;
+}
+
+void Volume::take_base(const std::vector<std::uint32_t>& blocks, Done<void> done) {
+  if (filled_with_base_) return scheduler_.post([done = std::move(done)]() mutable { done({}); });
+  if (overlay_ == nullptr)
+    return scheduler_.post([done = std::move(done)]() mutable {
+      done(fail(ErrorKind::unsupported, "the source leaves out blocks of a base image that this copy does not lie on"));
+    });
+  if (blocks.empty()) return scheduler_.post([done = std::move(done)]() mutable { done({}); });
+  const auto part_done = join(std::move(done));
+  for (std::size_t i = 0; i < blocks.size();) {
+    std::size_t end = i + 1;
+    while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
+    const std::uint64_t first = blocks[i], last = std::uint64_t{blocks[end - 1]} + 1;
+    gate_.enter(BlockGate::Party::outside, first, last,
+                [this, first, last, ended = part_done()](BlockGate::Ticket ticket) mutable {
+                  overlay_->drop(first, last, [this, alive = alive_, ticket, ended = std::move(ended)](Result<void> r) mutable {
+                    if (!*alive) return;
+                    gate_.leave(ticket);
+                    ended(std::move(r));
+                  });
+                });
+    i = end;
+  }
+}
+
 void Volume::placed_remote(std::uint64_t offset, std::uint64_t length) {
   note_stored(offset, length);
 }

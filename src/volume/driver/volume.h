@@ -11,6 +11,7 @@
 #include "net/scheduler.h"
 #include "store/block_device.h"
 #include "store/directory.h"
+#include "store/overlay_device.h"
 #include "volume/core/block_gate.h"
 #include "volume/core/dirty_tracker.h"
 #include "volume/core/ownership.h"
@@ -63,6 +64,14 @@ class Volume {
   bool is_memory() const { return place_.directory == nullptr; }
   // With --after-handover=refuse clients get ESHUTDOWN where they would be relayed.
   void set_relaying_allowed(bool allowed) { relaying_allowed_ = allowed; }
+  // The store is this overlay, on a base with this hash. Before start().
+  void set_overlay(store::OverlayDevice& overlay, const Sha256& base_hash) {
+    overlay_ = &overlay;
+    ownership_.set_base(base_hash);
+  }
+  store::OverlayDevice* overlay() { return overlay_; }
+  // A fresh copy whose store has been filled with the base that the source means: base blocks are here without an overlay.
+  void set_filled_with_base() { filled_with_base_ = true; }
   // A data file made just now: what was never written reads as zeros.
   void set_pristine() { pristine_ = Bitset(geometry().block_count()), pristine_.set_range(0, pristine_.size()); }
 
@@ -77,10 +86,17 @@ class Volume {
   void zero_remote(std::uint64_t offset, std::uint64_t length, Done<void> done);
   // For bytes received straight into memory(): to be called before the first byte arrives and after the last.
   void placed_remote(std::uint64_t offset, std::uint64_t length);
+  // An overlay's blocks that are still the base's; from here on writes to them are dirty.
+  Bitset track_base();
+  // These blocks, ascending, are the base's again, whatever the overlay had there. ErrorKind::unsupported where the store is no
+  // overlay.
+  void take_base(const std::vector<std::uint32_t>& blocks, Done<void> done);
   // A copy is being received (anew): every block is absent.
   void begin_receiving();
   // Flushes the store; counts how long it took for nobody, it just tells.
   void sync(Done<void> done) { store_->flush(std::move(done)); }
+  // sync(), as the last thing: an overlay then also leaves the original's list of its blocks, where it has one.
+  void close(Done<void> done) { overlay_ != nullptr ? overlay_->close(std::move(done)) : sync(std::move(done)); }
 
  private:
   void apply(OwnershipEffect effect);
@@ -94,6 +110,8 @@ class Volume {
   VolumeEvents& events_;
   std::string name_;
   std::unique_ptr<store::BlockDevice> store_;
+  store::OverlayDevice* overlay_ = nullptr;  // store_, where it is one
+  bool filled_with_base_ = false;
   RecordPlace place_;
   Ownership ownership_;
   BlockGate gate_;

@@ -32,6 +32,7 @@ Result<Volume*> VolumeHost::add(ShelfItem item) {
   entry.volume = std::make_unique<Volume>(context_.scheduler, *this, item.name, me_, std::move(item.record), item.fresh,
                                           std::move(item.store), std::move(item.place), random_.fork());
   Volume& volume = *entry.volume;
+  if (item.overlay != nullptr) volume.set_overlay(*item.overlay, item.base_hash);
   volume.set_relaying_allowed(options_.after_handover == AfterHandover::relay);
   if (item.pristine) volume.set_pristine();
   volume.face().set_policy(options_.early_reads, options_.destination.early_writes);
@@ -272,7 +273,7 @@ void VolumeHost::handle_effect(Volume& volume, OwnershipEffect& effect) {
     return link->send_control(send->message);
   }
   if (const auto* start = std::get_if<StartSending>(&effect)) {
-    if (ControlLink* link = find_link(start->link)) link->start_sending(volume);
+    if (ControlLink* link = find_link(start->link)) link->start_sending(volume, start->shares_base);
   } else if (const auto* receive = std::get_if<StartReceiving>(&effect)) {
     ControlLink* link = find_link(receive->link);
     if (!link) return;
@@ -685,7 +686,7 @@ void VolumeHost::shut_down(net::Task done) {
   for (auto& [name, entry] : volumes_) {
     if (!entry.volume->ownership().is_owner()) continue;
     ++*left;
-    entry.volume->sync([one](Result<void>) { one(); });
+    entry.volume->close([one](Result<void>) { one(); });
   }
   one();
 }

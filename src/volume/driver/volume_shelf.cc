@@ -13,7 +13,7 @@ Result<void> check_volume_name(std::string_view name) {
   });
   if (!sound || name.front() == '.')
     return fail(ErrorKind::invalid, quoted + " may hold letters, digits, '.', '_' and '-', and not begin with '.'");
-  for (std::string_view ending : {".own", ".map", ".cow", ".partial", ".moved", ".tmp"})
+  for (std::string_view ending : {".own", ".map", ".cow", ".cow.base", ".partial", ".moved", ".tmp"})
     if (name.ends_with(ending))
       return fail(ErrorKind::invalid, quoted + " ends like a file of our own (" + std::string(ending) + ")");
   if (name.find(".split-") != std::string_view::npos)

@@ -20,6 +20,8 @@ struct ShelfItem {
   bool pristine = false;  // the data file was made just now
   std::unique_ptr<store::BlockDevice> store;
   RecordPlace place;
+  store::OverlayDevice* overlay = nullptr;  // `store`, where it is one …
+  Sha256 base_hash{};                       // … and the hash of what it lies on
 };
 
 class VolumeShelf {
