@@ -47,7 +47,7 @@ struct PullRequest {
   std::vector<std::string> names;             // empty: all that the host offers
   std::string rename_to;                      // with one name: what it is called here
   CopyMaker* copies = nullptr;                // where new copies go; null: the host's own
-  std::optional<DestinationOptions> options;  // other than the host's
+  std::optional<DestinationOptions> options = std::nullopt;  // other than the host's
 };
 
 // What a pull has come to. `failed`: nothing more will happen without an operator.
