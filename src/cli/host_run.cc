@@ -56,6 +56,7 @@ void HostRun::every(double seconds, std::function<void()> again) {
 void HostRun::end(int code) {
   if (std::exchange(ending_, true)) return;
   code_ = code;
+  if (before_end_) before_end_();
   control_.reset();
   process_->shut_down([this] { loop_->stop(); });
 }

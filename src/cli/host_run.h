@@ -37,6 +37,8 @@ class HostRun {
   void every(double seconds, std::function<void()> again);
   // The exit code when a signal ends it.
   void set_interrupted_code(int code) { interrupted_code_ = code; }
+  // Called once when the run ends, while everything is still there.
+  void before_end(std::function<void()> last) { before_end_ = std::move(last); }
   // Ends the run, in order; the first code counts.
   void end(int code);
   // Until end() or a signal; gives the exit code.
@@ -49,6 +51,7 @@ class HostRun {
   std::unique_ptr<host::VolumeProcess> process_;
   std::unique_ptr<host::VolumeVerbs> verbs_;
   std::unique_ptr<host::ControlServer> control_;
+  std::function<void()> before_end_;
   int code_ = kDone;
   int interrupted_code_ = kDone;
   bool ending_ = false;

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <boost/json/array.hpp>
 
+#include "host/config.h"
 #include "host/quantity.h"
 
 namespace godwit::cli {
@@ -33,23 +34,18 @@ class MoveWatch {
  public:
   MoveWatch(Console& console, HostRun& run) : console_(console), run_(run) {}
 
+  // To be called often: what has ended is told at once, progress when there is something to see.
   void look() {
+    const double now = (run_.loop().now() - Instant{}).as_seconds();
+    const bool show_progress = now - shown_ >= console_.progress_seconds();
+    if (show_progress) shown_ = now;
     for (const volume::MoveReport& move : run_.process().host().moves()) {
-      if (move.handed_over) {
-        if (told_.insert(move.volume).second) tell_handed_over(move);
+      if (move.handed_over || move.copied) {
+        if (told_.insert(move.volume).second) tell_ended(move);
         continue;
       }
       told_.erase(move.volume);
-      Progress progress;
-      progress.title = move.volume;
-      progress.bytes_total = move.bytes_total;
-      progress.bytes_left = move.bytes_left;
-      progress.bytes_on_wire = move.bytes_on_wire;
-      progress.seconds = move.seconds;
-      progress.bytes_per_second = meters_[move.volume].update(move.seconds, move.bytes_on_wire);
-      if (move.rounds > 0) progress.note = fmt::format("round {}", move.rounds);
-      console_.progress(progress);
-      console_.event(event_of("move", move));
+      if (show_progress) show(move);
     }
   }
 
@@ -64,11 +60,23 @@ class MoveWatch {
             {"seconds", move.seconds},
             {"downtime_seconds", move.downtime_seconds}};
   }
-  void tell_handed_over(const volume::MoveReport& move) {
-    console_.event(event_of("moved", move));
+  void show(const volume::MoveReport& move) {
+    Progress progress;
+    progress.title = move.volume;
+    progress.bytes_total = move.bytes_total;
+    progress.bytes_left = move.bytes_left;
+    progress.bytes_on_wire = move.bytes_on_wire;
+    progress.seconds = move.seconds;
+    progress.bytes_per_second = meters_[move.volume].update(move.seconds, move.bytes_on_wire);
+    if (move.rounds > 0) progress.note = fmt::format("round {}", move.rounds);
+    console_.progress(progress);
+    console_.event(event_of("move", move));
+  }
+  void tell_ended(const volume::MoveReport& move) {
+    console_.event(event_of(move.handed_over ? "moved" : "copied", move));
     console_.line(fmt::format(
-        "moved {}: {} in {:.2f} s ({}/s), {} on the wire, {} dirty round{}, downtime {:.0f} ms", move.volume,
-        host::text_of_bytes(move.bytes_total), move.seconds,
+        "{} {}: {} in {:.2f} s ({}/s), {} on the wire, {} dirty round{}, downtime {:.0f} ms",
+        move.handed_over ? "moved" : "copied", move.volume, host::text_of_bytes(move.bytes_total), move.seconds,
         host::text_of_bytes(static_cast<std::uint64_t>(static_cast<double>(move.bytes_on_wire) / std::max(move.seconds, 1e-3))),
         host::text_of_bytes(move.bytes_on_wire), move.rounds, move.rounds == 1 ? "" : "s",
         std::ceil(move.downtime_seconds * 1000)));
@@ -78,6 +86,7 @@ class MoveWatch {
   HostRun& run_;
   std::map<std::string, RateMeter> meters_;
   std::set<std::string> told_;
+  double shown_ = 0;
 };
 
 Result<json::object> memory_volume(const std::string& text, std::uint64_t block_size) {
@@ -88,15 +97,30 @@ Result<json::object> memory_volume(const std::string& text, std::uint64_t block_
   return json::object{{"name", text.substr(0, equals)}, {"kind", "memory"}, {"size", *size}, {"block_size", block_size}};
 }
 
-Result<json::object> serve_request(const ServeOptions& options) {
+// What the command line does not say, the configuration does.
+void fill_in(ListenOptions& options, const host::Config& config) {
+  if (options.listen.empty()) options.listen = config.listen;
+  if (options.nbd.empty()) options.nbd = config.nbd;
+  if (options.metrics.empty()) options.metrics = config.metrics;
+  options.insecure = options.insecure || config.insecure;
+}
+
+Result<json::object> serve_request(const ServeOptions& options, const host::Config& config) {
   Result<std::uint32_t> block_size = host::parse_block_size(options.listen.block_size);
   if (!block_size) return fail(std::move(block_size).error());
   json::array volumes;
   for (const std::string& file : options.files) {
     std::error_code ignored;  // opening says what is wrong
+    if (file.find('/') == std::string::npos && !std::filesystem::exists(file, ignored)) {
+      volumes.push_back(json::object{{"name", file}, {"block_size", *block_size}});  // of the data directory
+      continue;
+    }
     const std::string path = std::filesystem::absolute(file, ignored).string();
-    volumes.push_back(json::object{{"path", path}, {"kind", "file"}, {"block_size", *block_size}});
+    json::object volume{{"path", path}, {"kind", options.base.empty() ? "file" : "overlay"}, {"block_size", *block_size}};
+    if (!options.base.empty()) volume["base"] = std::filesystem::absolute(options.base, ignored).string();
+    volumes.push_back(std::move(volume));
   }
+  for (const host::VolumeRequest& volume : config.volumes) volumes.push_back(host::VolumeVerbs::describe(volume));
   for (const std::string& text : options.memory) {
     Result<json::object> volume = memory_volume(text, *block_size);
     if (!volume) return fail(std::move(volume).error());
@@ -204,9 +228,12 @@ void say_ready(Console& console, HostRun& run, std::string_view verb) {
   console.line(text);
 }
 
-int run_serve(const Settings& settings, const ServeOptions& options) {
+int run_serve(const Settings& settings, ServeOptions options) {
   Console console(settings.json);
-  Result<json::object> request = serve_request(options);
+  Result<host::Config> config = options.config.empty() ? host::Config{} : host::read_config(options.config);
+  if (!config) return console.error(config.error());
+  fill_in(options.listen, *config);
+  Result<json::object> request = serve_request(options, *config);
   if (!request) return console.error(request.error());
   Result<host::ProcessOptions> process_options = options.listen.process_options();
   if (!process_options) return console.error(process_options.error());
@@ -227,17 +254,16 @@ int run_serve(const Settings& settings, const ServeOptions& options) {
     tell_served(console, *result);
     run.process().host().resume_dialling();
     say_ready(console, run, "serve");
-    run.every(console.progress_seconds(), [&] { watch.look(); });
+    run.every(0.1, [&] { watch.look(); });
+    run.before_end([&] { watch.look(); });
     if (options.listen.once)
       run.every(0.05, [&] {
-        if (!run.process().host().is_done_serving()) return;
-        watch.look();
-        run.end(kDone);
+        if (run.process().host().is_done_serving()) run.end(kDone);
       });
   };
   const auto start = [&] { run.verbs().perform(*request, nullptr, serving); };
-  // Named files alone, or all that this host has.
-  const bool all = options.files.empty() && options.memory.empty();
+  // What is named, or all that this host has.
+  const bool all = request->at("volumes").get_array().empty();
   run.loop().post([&] { all ? run.verbs().open_all(start) : start(); });
   return run.run();
 }

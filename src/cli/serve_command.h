@@ -21,7 +21,6 @@ struct ListenOptions {
   double max_downtime_seconds = 2;
   std::string hand_over = "none";
   std::string after_handover = "relay";
-  std::string config;
   bool early_reads = true;
   std::string blocks;
   bool once = false;
@@ -33,9 +32,11 @@ struct ServeOptions {
   ListenOptions listen;
   std::vector<std::string> files;
   std::vector<std::string> memory;  // NAME=SIZE
+  std::string base;                 // of files that are overlays
+  std::string config;
 };
 
-int run_serve(const Settings& settings, const ServeOptions& options);
+int run_serve(const Settings& settings, ServeOptions options);
 
 // "serving disk (1.0 GiB) …": the line scripts wait for, and its event.
 void say_ready(Console& console, HostRun& run, std::string_view verb);

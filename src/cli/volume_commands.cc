@@ -6,6 +6,7 @@
 
 #include "cli/pull_command.h"
 #include "cli/serve_command.h"
+#include "cli/steering_commands.h"
 
 namespace godwit::cli {
 
@@ -36,8 +37,10 @@ void add_serve(CLI::App& group, const Settings& settings, std::function<int()>& 
       "Example:\n  godwit volume serve disk.img --nbd 127.0.0.1:10809\n\n"
       "A file without an ownership record becomes a volume. Without files: all volumes of the data directory.");
   auto o = std::make_shared<ServeOptions>();
-  app->add_option("FILE", o->files, "data files of volumes");
+  app->add_option("FILE", o->files, "data files of volumes, or names of volumes in the data directory");
   app->add_option("--memory", o->memory, "a volume in memory, NAME=SIZE; may be repeated");
+  app->add_option("--config", o->config, "a TOML file that names volumes and addresses");
+  app->add_option("--base", o->base, "what the files lie on, as copy-on-write overlays");
   app->add_option("--block-size", o->listen.block_size, "of new volumes: a power of two, 4KiB to 4MiB")->capture_default_str();
   app->add_option("--hand-over", o->listen.hand_over, "towards an original Silo: none, completed or custom")
       ->capture_default_str();
@@ -65,6 +68,54 @@ void add_pull(CLI::App& group, const Settings& settings, std::function<int()>& c
   app->callback([o, &settings, &command] { command = [o, &settings] { return run_pull(settings, *o); }; });
 }
 
+void add_create(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* app = group.add_subcommand("create", "make a new volume of zeros, owned here");
+  app->footer("Example:\n  godwit volume create disk --size 10GiB");
+  auto o = std::make_shared<CreateOptions>();
+  app->add_option("NAME", o->name, "its name, and its data file's")->required();
+  app->add_option("--size", o->size, "like 10GiB (an overlay has its base's if none is given)");
+  app->add_option("--from-file", o->from_file, "with the content of this file, which stays as it is");
+  app->add_option("--kind", o->kind, "file (space reserved), sparse, memory or overlay")->capture_default_str();
+  app->add_option("--base", o->base, "what an overlay lies on; never written");
+  app->add_option("--block-size", o->block_size, "a power of two, 4KiB to 4MiB")->capture_default_str();
+  app->add_option("--folder", o->folder, "where its data go (default: `volumes` in the data directory)");
+  app->callback([o, &settings, &command] { command = [o, &settings] { return run_create(settings, *o); }; });
+}
+
+// A verb that takes a name and a folder.
+CLI::App* add_named(CLI::App& group, const Settings& settings, std::function<int()>& command, const char* verb, const char* text,
+                    int (*run)(const Settings&, const NameOptions&), std::shared_ptr<NameOptions> o) {
+  CLI::App* app = group.add_subcommand(verb, text);
+  app->callback([o, run, &settings, &command] { command = [o, run, &settings] { return run(settings, *o); }; });
+  return app;
+}
+
+void add_steering(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  auto o = std::make_shared<NameOptions>();
+  const char* const folder = "the volume's folder (default: `volumes` in the data directory)";
+  CLI::App* list = add_named(group, settings, command, "list", "the volumes of this host", run_list, o);
+  list->add_option("--folder", o->folder, folder);
+  list->footer("Example:\n  godwit volume list --json");
+  CLI::App* remove = add_named(group, settings, command, "remove", "remove a volume's data here", run_remove, o);
+  remove->add_option("NAME", o->name, "which volume")->required();
+  remove->add_option("--folder", o->folder, folder);
+  remove->add_flag("--yes", o->yes, "also where this host owns it, so that the data are lost");
+  remove->footer("Example:\n  godwit volume remove disk --yes");
+  CLI::App* status = add_named(group, settings, command, "status", "what the running process does", run_status, o);
+  status->add_option("NAME", o->name, "one volume only");
+  status->footer("Example:\n  godwit volume status --json");
+  CLI::App* cancel = add_named(group, settings, command, "cancel", "give up the move of a volume, at either host", run_cancel, o);
+  cancel->add_option("NAME", o->name, "which volume")->required();
+  cancel->add_option("--folder", o->folder, folder);
+  cancel->footer("Example:\n  godwit volume cancel disk");
+  auto e = std::make_shared<ExportOptions>();
+  CLI::App* exports = group.add_subcommand("export", "add or drop an NBD address of the running process");
+  exports->add_option("--add", e->add, "offer the volumes at HOST:PORT or unix:/PATH too");
+  exports->add_option("--drop", e->drop, "no longer at this address; open connections stay");
+  exports->footer("Example:\n  godwit volume export --add 127.0.0.1:10809");
+  exports->callback([e, &settings, &command] { command = [e, &settings] { return run_export(settings, *e); }; });
+}
+
 }  // namespace
 
 void add_volume_commands(CLI::App& app, const Settings& settings, std::function<int()>& command) {
@@ -74,6 +125,8 @@ void add_volume_commands(CLI::App& app, const Settings& settings, std::function<
       "Example:\n  godwit volume serve disk.img          # on one host\n  godwit volume pull HOST:5170          # on the other");
   add_serve(*group, settings, command);
   add_pull(*group, settings, command);
+  add_create(*group, settings, command);
+  add_steering(*group, settings, command);
   for (CLI::App* verb : group->get_subcommands(nullptr)) verb->fallthrough();
 }
 

@@ -184,6 +184,18 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(net::EventLoop& loo
 
 // --- the client ---
 
+bool is_host_running(const std::string& data_path) {
+  net::EventLoop loop;
+  bool running = false;
+  loop.connect(net::Address{"", 0, DataDirectory::control_socket_of(data_path)},
+               [&](Result<std::unique_ptr<net::Stream>> stream) {
+                 running = stream.has_value();
+                 loop.stop();
+               });
+  loop.run();
+  return running;
+}
+
 Result<VolumeVerbs::Object> ask_running_host(const std::string& data_path, const VolumeVerbs::Object& request,
                                              const VolumeVerbs::Say& say) {
   net::EventLoop loop;

@@ -27,6 +27,9 @@ class ControlServer {
   std::unique_ptr<Impl> impl_;
 };
 
+// Whether a process listens on a data directory's control socket.
+bool is_host_running(const std::string& data_path);
+
 // Speaks one request to the process that has a data directory, and gives its answer; `say` gets what comes before. Runs a loop of
 // its own until then. ErrorKind::not_found where no process is running.
 Result<VolumeVerbs::Object> ask_running_host(const std::string& data_path, const VolumeVerbs::Object& request,

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "store/disk_file.h"
 #include "store/file_device.h"
 #include "store/memory_device.h"
 #include "store/overlay_device.h"
@@ -130,6 +131,21 @@ Result<VolumePlaces::Folder*> VolumePlaces::folder(const std::string& given) {
 
 void VolumePlaces::make(const LocalHost& me, VolumeRequest request, Random random, net::Done<ShelfItem> done) {
   if (Result<void> sound = volume::check_volume_name(request.name); !sound) return done(fail(std::move(sound).error()));
+  if (request.kind == VolumeKind::overlay && request.size_bytes == 0 && !request.base.empty()) {
+    Result<std::unique_ptr<store::DiskFile>> base = store::DiskFile::open(request.base, true);
+    if (!base) return done(fail(std::move(base).error().within("the base of volume " + request.name)));
+    request.size_bytes = (*base)->size();
+  }
+  if (!request.content.empty()) {
+    if (request.kind != VolumeKind::file && request.kind != VolumeKind::sparse)
+      return done(fail(ErrorKind::usage, "volume " + request.name + ": only a file or a sparse file is made from another file"));
+    Result<std::unique_ptr<store::DiskFile>> content = store::DiskFile::open(request.content, true);
+    if (!content) return done(fail(std::move(content).error().within("the content of volume " + request.name)));
+    if (request.size_bytes == 0) request.size_bytes = (*content)->size();
+    if (request.size_bytes < (*content)->size())
+      return done(fail(ErrorKind::usage,
+                       fmt::format("volume {}: {} has more than {} bytes", request.name, request.content, request.size_bytes)));
+  }
   if (request.size_bytes == 0) return done(fail(ErrorKind::usage, "volume " + request.name + ": a new volume needs a size"));
   const Geometry geometry{request.size_bytes, request.block_size_bytes};
   if (request.kind == VolumeKind::memory)
@@ -137,21 +153,94 @@ void VolumePlaces::make(const LocalHost& me, VolumeRequest request, Random rando
   Result<Folder*> folder = this->folder(request.folder);
   if (!folder) return done(fail(std::move(folder).error()));
   Folder* const place = *folder;
-  place->shelf().create(
-      me, request.name, geometry, random, [this, place, request, done = std::move(done)](Result<ShelfItem> item) mutable {
-        if (!item) return done(fail(std::move(item).error().within("make volume " + request.name)));
-        folder_of_[request.name] = place;
-        if (request.kind == VolumeKind::overlay) return lay_over(*place, request, std::move(*item), std::move(done));
-        if (request.kind == VolumeKind::sparse) return done(std::move(item));
-        store::BlockDevice& device = *item->store;
-        device.zero(0, request.size_bytes, store::ZeroMode::keep_allocated, store::Durability::written,
-                    [item = std::move(*item), done = std::move(done)](Result<void> reserved) mutable {
-                      if (!reserved)
-                        return done(fail(std::move(reserved).error().within("reserve space for volume " + item.name)));
-                      item.pristine = false;
-                      done(std::move(item));
-                    });
+  place->locked().list(
+      [this, place, me, request, random, done = std::move(done)](Result<std::vector<std::string>> names) mutable {
+        if (!names) return done(fail(std::move(names).error()));
+        for (const std::string_view ending : {"", ".own", ".partial", ".moved", ".cow"})
+          if (std::ranges::find(*names, request.name + std::string(ending)) != names->end())
+            return done(fail(ErrorKind::exists, fmt::format("make volume {}: {}/{}{} is there already", request.name,
+                                                            place->path(), request.name, ending)));
+        make_data(*place, me, request, random, std::move(done));
       });
+}
+
+void VolumePlaces::make_data(Folder& place, const LocalHost& me, const VolumeRequest& request, Random random,
+                             net::Done<ShelfItem> done) {
+  // What was begun goes again when the rest fails: no half-made volume stays behind.
+  auto settled = [this, &place, name = request.name, done = std::move(done)](Result<ShelfItem> item) mutable {
+    if (item) {
+      folder_of_[name] = &place;
+      return done(std::move(item));
+    }
+    place.locked().remove(name,
+                          [error = item.error(), done = std::move(done)](Result<void>) mutable { done(fail(std::move(error))); });
+  };
+  const Geometry geometry{request.size_bytes, request.block_size_bytes};
+  place.shelf().create(
+      me, request.name, geometry, random, [this, &place, request, settled = std::move(settled)](Result<ShelfItem> item) mutable {
+        if (!item) return settled(fail(std::move(item).error().within("make volume " + request.name)));
+        if (request.kind == VolumeKind::overlay) return lay_over(place, request, std::move(*item), std::move(settled));
+        store::BlockDevice& device = *item->store;
+        reserve(device, request,
+                [this, request, item = std::move(*item), settled = std::move(settled)](Result<void> reserved) mutable {
+                  if (!reserved)
+                    return settled(fail(std::move(reserved).error().within("reserve space for volume " + item.name)));
+                  item.pristine = request.kind == VolumeKind::sparse && request.content.empty();
+                  store::BlockDevice& data = *item.store;
+                  fill(request.content, data,
+                       [item = std::move(item), settled = std::move(settled)](Result<void> filled) mutable {
+                         if (!filled) return settled(fail(std::move(filled).error().within("fill volume " + item.name)));
+                         settled(std::move(item));
+                       });
+                });
+      });
+}
+
+void VolumePlaces::reserve(store::BlockDevice& device, const VolumeRequest& request, net::Done<void> done) {
+  if (request.kind == VolumeKind::sparse) return done({});
+  device.zero(0, request.size_bytes, store::ZeroMode::keep_allocated, store::Durability::written, std::move(done));
+}
+
+struct VolumePlaces::Filling {
+  std::unique_ptr<store::BlockDevice> from;
+  store::BlockDevice& to;
+  net::Done<void> done;
+  std::uint64_t at = 0;
+  Bytes buffer;
+
+  void finish(Result<void> result) { std::exchange(done, nullptr)(std::move(result)); }
+};
+
+// Copies a file into a new device, its holes left out; ends when everything is on stable storage.
+void VolumePlaces::fill(const std::string& content, store::BlockDevice& device, net::Done<void> done) {
+  if (content.empty()) return done({});
+  Result<std::unique_ptr<store::BlockDevice>> from = store::open_file_device(content, true, scheduler_, workers_);
+  if (!from) return done(fail(std::move(from).error()));
+  auto filling = std::make_shared<Filling>(Filling{std::move(*from), device, std::move(done), 0, Bytes(1 << 20)});
+  fill_next(std::move(filling));
+}
+
+void VolumePlaces::fill_next(std::shared_ptr<Filling> filling) {
+  Filling& f = *filling;
+  if (f.at == f.from->size()) return f.to.flush([filling](Result<void> flushed) { filling->finish(std::move(flushed)); });
+  f.from->extents(f.at, f.from->size() - f.at, [this, filling](Result<std::vector<store::Extent>> extents) {
+    if (!extents) return filling->finish(fail(std::move(extents).error()));
+    const store::Extent& first = extents->front();
+    Filling& now = *filling;
+    if (first.zero) {
+      now.at += first.length;
+      return fill_next(filling);
+    }
+    const MutableBytes part = MutableBytes(now.buffer).first(std::min<std::uint64_t>(first.length, now.buffer.size()));
+    now.from->read(now.at, part, [this, filling, part](Result<void> read) {
+      if (!read) return filling->finish(std::move(read));
+      filling->to.write(filling->at, part, store::Durability::written, [this, filling, part](Result<void> written) {
+        if (!written) return filling->finish(std::move(written));
+        filling->at += part.size();
+        fill_next(filling);
+      });
+    });
+  });
 }
 
 // The overlay's file is the volume's data file; its bitmap keeps its name whatever becomes of that.
@@ -199,7 +288,8 @@ void VolumePlaces::open_or_make(const LocalHost& me, VolumeRequest request, Rand
                                                "served; move it away",
                                                place->path(), name)));
     if (there(name)) return adopt(*place, opening);
-    if (opening->request.size_bytes > 0) return make(opening->me, opening->request, opening->random, made);
+    if (opening->request.size_bytes > 0 || !opening->request.base.empty())
+      return make(opening->me, opening->request, opening->random, made);
     opening->done(fail(ErrorKind::not_found, fmt::format("there is no volume {} in {}", name, place->path())));
   });
 }
@@ -236,12 +326,18 @@ void VolumePlaces::adopt(Folder& folder, std::shared_ptr<Opening> opening) {
   // Where the system does not tell (ErrorKind::unsupported) the user has to know.
   if (opening->request.kind == VolumeKind::overlay)
     return opening->done(fail(ErrorKind::refused, path + " is there without a record: whether it is an overlay can not be told"));
-  folder.shelf().adopt_file(opening->me, opening->request.name, opening->request.block_size_bytes, opening->random,
-                            [this, &folder, opening](Result<ShelfItem> item) {
-                              if (!item) return opening->done(fail(std::move(item).error()));
-                              folder_of_[item->name] = &folder;
-                              opening->done(PlacedVolume{std::move(*item), PlacedVolume::How::adopted});
-                            });
+  folder.shelf().adopt_file(
+      opening->me, opening->request.name, opening->request.block_size_bytes, opening->random,
+      [this, &folder, opening](Result<ShelfItem> item) {
+        if (!item) return opening->done(fail(std::move(item).error()));
+        const std::uint64_t has = item->record.geometry.size_bytes;
+        const std::uint64_t wanted = opening->request.size_bytes;
+        if (wanted > 0 && wanted != has)
+          return opening->done(fail(ErrorKind::invalid, fmt::format("{}/{} has {} bytes, not the {} that are asked for",
+                                                                    folder.path(), item->name, has, wanted)));
+        folder_of_[item->name] = &folder;
+        opening->done(PlacedVolume{std::move(*item), PlacedVolume::How::adopted});
+      });
 }
 
 void VolumePlaces::list(const std::string& path, net::Done<std::vector<std::string>> done) {
@@ -340,19 +436,22 @@ std::string VolumePlaces::data_path(const std::string& name, const std::string& 
 
 // --- removing ---
 
-void VolumePlaces::remove(const LocalHost& me, const std::string& name, bool keep_record, net::Done<void> done) {
+void VolumePlaces::remove(const LocalHost& me, const std::string& path, const std::string& name, bool keep_record,
+                          net::Done<void> done) {
   const auto it = folder_of_.find(name);
-  if (it == folder_of_.end()) return done({});  // memory: gone with the volume
-  Folder* const folder = it->second;
+  Result<Folder*> found = it != folder_of_.end() ? Result<Folder*>(it->second) : this->folder(path);
+  if (!found) return done(fail(std::move(found).error()));
+  Folder* const folder = *found;
   read_record(folder->path(), name, [this, folder, me, name, keep_record, done = std::move(done)](Result<Record> record) mutable {
     if (!record) return done(fail(std::move(record).error()));
     if (record->host != me.host) return done(fail(ErrorKind::refused, name + ".own belongs to another host id"));
+    if (Result<void> locked = folder->locked().lock(name + ".own"); !locked) return done(std::move(locked));
     const std::string data_name = record->data_name;
     const bool overlay = record->kind == Record::Kind::overlay;
     auto remove_data = [this, folder, name, data_name, overlay, done = std::move(done)](Result<void> recorded) mutable {
+      folder->locked().unlock(name + ".own");
       if (!recorded) return done(std::move(recorded));
       folder_of_.erase(name);
-      folder->locked().unlock(name + ".own");
       if (overlay) folder->locked().remove(name + ".cow", [](Result<void>) {});  // there is none before the first flush
       folder->locked().remove(data_name, [done = std::move(done)](Result<void> removed) mutable {
         if (!removed && removed.error().kind() == ErrorKind::not_found) removed = {};

@@ -25,7 +25,8 @@ struct VolumeRequest {
   VolumeKind kind = VolumeKind::sparse;
   std::uint64_t size_bytes = 0;  // 0: it must be there already
   std::uint32_t block_size_bytes = 64 * 1024;
-  std::string base;  // overlays only: the path of what lies below, never written
+  std::string base;     // overlays only: the path of what lies below, never written
+  std::string content;  // of a new file or sparse file: the path of what is copied into it
 };
 
 // What open_or_make() came to.
@@ -51,8 +52,9 @@ class VolumePlaces final : public volume::CopyMaker {
   void read_record(const std::string& folder, const std::string& name, net::Done<volume::Record> done);
 
   // Removes what is left of a closed volume: data and record, or, where others had the volume too, the data only; the record then
-  // says GONE.
-  void remove(const volume::LocalHost& me, const std::string& name, bool keep_record, net::Done<void> done);
+  // says GONE. The folder is asked for only where this process did not open the volume.
+  void remove(const volume::LocalHost& me, const std::string& folder, const std::string& name, bool keep_record,
+              net::Done<void> done);
   // Path of a volume's data file; "" for memory.
   std::string data_path(const std::string& name, const std::string& data_name) const;
 
@@ -71,8 +73,14 @@ class VolumePlaces final : public volume::CopyMaker {
   class FolderCopies;
   class MemoryCopies;
   struct Opening;
+  struct Filling;
 
   Result<Folder*> folder(const std::string& path);
+  void make_data(Folder& folder, const volume::LocalHost& me, const VolumeRequest& request, Random random,
+                 net::Done<volume::ShelfItem> done);
+  static void reserve(store::BlockDevice& device, const VolumeRequest& request, net::Done<void> done);
+  void fill(const std::string& content, store::BlockDevice& device, net::Done<void> done);
+  void fill_next(std::shared_ptr<Filling> filling);
   void open(Folder& folder, std::shared_ptr<Opening> opening);
   void adopt(Folder& folder, std::shared_ptr<Opening> opening);
   void lay_over(Folder& folder, const VolumeRequest& request, volume::ShelfItem item, net::Done<volume::ShelfItem> done);

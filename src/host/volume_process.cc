@@ -216,6 +216,7 @@ void VolumeProcess::shut_down(net::Task done) {
 
 void VolumeProcess::note(volume::NoteLevel level, const std::string& text) {
   if (text.find("fork") != std::string::npos) ++forks_seen_;
+  if (shutting_down_) return log_.debug(text);  // connections that end now end on purpose
   switch (level) {
     case volume::NoteLevel::warning: return log_.warn(text);
     case volume::NoteLevel::info: return log_.info(text);

@@ -177,6 +177,7 @@ static Result<VolumeRequest> read_volume(const json::object& object) {
   request.size_bytes = fields.number("size", 0);
   const std::string block_size = std::to_string(fields.number("block_size", 64 * 1024));
   request.base = fields.text("base", "");
+  request.content = fields.text("content", "");
   if (fields.error()) return fail(*fields.error());
   Result<VolumeKind> known = parse_volume_kind(kind);
   if (!known) return fail(std::move(known).error());
@@ -191,6 +192,16 @@ static Result<VolumeRequest> read_volume(const json::object& object) {
   }
   if (request.name.empty()) return fail(ErrorKind::usage, "a volume needs a name or a path");
   return request;
+}
+
+VolumeVerbs::Object VolumeVerbs::describe(const VolumeRequest& request) {
+  Object out{{"name", request.name},
+             {"folder", request.folder},
+             {"kind", name_of(request.kind)},
+             {"block_size", request.block_size_bytes}};
+  if (request.size_bytes > 0) out["size"] = request.size_bytes;
+  if (!request.base.empty()) out["base"] = request.base;
+  return out;
 }
 
 void VolumeVerbs::create(const Object& request, net::Done<Object> done) {
@@ -255,12 +266,12 @@ void VolumeVerbs::serve_next(std::shared_ptr<Serving> serving) {
                                  });
 }
 
-// A volume's first record is on disk (or could not be written).
+// A volume's record is on disk as it was decided (or could not be written).
 void VolumeVerbs::when_recorded(const std::string& name, net::Done<Object> done) {
   Volume* volume = process_.host().find(name);
   if (volume == nullptr) return done(fail(ErrorKind::cancelled, "volume " + name + " is gone"));
   if (volume->ownership().is_failed()) return done(fail(ErrorKind::io, "the record of volume " + name + " could not be written"));
-  if (volume->ownership().durable_record().state != CopyState::none) return done(describe(*volume));
+  if (volume->ownership().durable_record() == volume->ownership().record()) return done(describe(*volume));
   net::EventLoop& loop = process_.loop();
   loop.schedule(loop.now() + Duration::milliseconds(1), [this, alive = alive_, name, done = std::move(done)]() mutable {
     if (*alive) when_recorded(name, std::move(done));
@@ -319,53 +330,104 @@ void VolumeVerbs::change_exports(const Object& request, net::Done<Object> done) 
 
 // --- ending ---
 
+// A volume of this process, or one that is opened for the verb.
+void VolumeVerbs::find_or_open(const std::string& name, const std::string& folder, net::Done<Volume*> done) {
+  if (Volume* volume = process_.host().find(name)) return done(volume);
+  VolumeRequest request;
+  request.name = name;
+  request.folder = folder;
+  process_.places().read_record(
+      folder, name, [this, alive = alive_, request, done = std::move(done)](Result<volume::Record> record) mutable {
+        if (!*alive) return;
+        if (!record && record.error().kind() == ErrorKind::not_found)
+          return done(fail(ErrorKind::not_found, fmt::format("there is no volume {}{}", request.name,
+                                                             request.folder.empty() ? "" : " in " + request.folder)));
+        if (!record) return done(fail(std::move(record).error()));
+        process_.places().open_or_make(process_.me(), request, process_.random(),
+                                       [this, alive, done = std::move(done)](Result<PlacedVolume> placed) mutable {
+                                         if (!*alive) return;
+                                         if (!placed) return done(fail(std::move(placed).error()));
+                                         done(process_.host().add(std::move(placed->item)));
+                                       });
+      });
+}
+
 void VolumeVerbs::cancel(const Object& request, net::Done<Object> done) {
   JsonFields fields(request);
   const std::string name = fields.text("name");
+  const std::string folder = fields.text("folder", "");
   if (fields.error()) return done(fail(*fields.error()));
-  Volume* volume = process_.host().find(name);
-  if (volume == nullptr)
-    return done(fail(ErrorKind::not_found, fmt::format("there is no volume {} in this process", escaped(name))));
-  if (Result<void> cancelled = volume->ownership().cancel(); !cancelled)
-    return done(fail(std::move(cancelled).error().within("volume " + name)));
-  volume->pump();
-  done(Object{{"cancelled", name}});
+  find_or_open(name, folder, [this, name, done = std::move(done)](Result<Volume*> volume) mutable {
+    if (!volume) return done(fail(std::move(volume).error()));
+    if (Result<void> cancelled = (*volume)->ownership().cancel(); !cancelled)
+      return done(fail(std::move(cancelled).error().within("volume " + name)));
+    (*volume)->pump();
+    when_recorded(name, [name, done = std::move(done)](Result<Object> described) mutable {
+      if (!described) return done(std::move(described));
+      (*described)["cancelled"] = name;
+      done(std::move(described));
+    });
+  });
+}
+
+// What must not happen to a volume in this state, or not without a yes.
+static std::optional<Error> objection_to_removing(const volume::Record& record, const std::string& name, bool yes) {
+  switch (record.state) {
+    case CopyState::gone:
+      return Error(ErrorKind::refused, "volume " + name + " is gone already; its record may be removed by hand");
+    case CopyState::receiving:
+    case CopyState::ready:
+      return Error(ErrorKind::refused,
+                   fmt::format("volume {} is being received: `godwit volume cancel {}` ends that", name, name));
+    case CopyState::relinquished:
+      if (!record.peer || record.heard) return std::nullopt;
+      return Error(ErrorKind::refused,
+                   fmt::format("volume {} is on its way to {}, which has not said yet that it owns it: without this host's "
+                               "record nobody could finish that",
+                               name, record.peer->name));
+    default: break;
+  }
+  if (yes) return std::nullopt;
+  return Error(ErrorKind::refused,
+               fmt::format("volume {} is owned here: removing it destroys its data, {}. Say --yes if that is meant", name,
+                           text_of_bytes(record.geometry.size_bytes)));
 }
 
 void VolumeVerbs::remove(const Object& request, net::Done<Object> done) {
   JsonFields fields(request);
   const std::string name = fields.text("name");
+  const std::string folder = fields.text("folder", "");
   const bool yes = fields.flag("yes");
   if (fields.error()) return done(fail(*fields.error()));
   Volume* volume = process_.host().find(name);
-  if (volume == nullptr) return done(fail(ErrorKind::not_found, fmt::format("there is no volume {} here", escaped(name))));
+  if (volume == nullptr)
+    return process_.places().read_record(
+        folder, name, [this, alive = alive_, name, folder, yes, done = std::move(done)](Result<volume::Record> record) mutable {
+          if (!*alive) return;
+          if (!record && record.error().kind() == ErrorKind::not_found)
+            return done(fail(ErrorKind::not_found, "there is no volume " + name + (folder.empty() ? "" : " in " + folder)));
+          if (!record) return done(fail(std::move(record).error()));
+          if (std::optional<Error> objection = objection_to_removing(*record, name, yes))
+            return done(fail(std::move(*objection)));
+          remove_closed(name, folder, had_other_hosts(*record), std::move(done));
+        });
   const volume::Record& record = volume->ownership().durable_record();
-  switch (record.state) {
-    case CopyState::receiving:
-    case CopyState::ready: return cancel(request, std::move(done));
-    case CopyState::relinquished:
-      if (record.peer && !record.heard)
-        return done(fail(ErrorKind::refused,
-                         fmt::format("volume {} is on its way to {}, which has not said yet that it owns it: without this "
-                                     "host's record nobody could finish that",
-                                     name, record.peer->name)));
-      break;
-    default:
-      if (!yes)
-        return done(fail(ErrorKind::refused,
-                         fmt::format("volume {} is owned here: removing it destroys {} of data{}. Say --yes if that is meant",
-                                     name, text_of_bytes(record.geometry.size_bytes),
-                                     volume->is_memory() ? "" : " in " + process_.places().data_path(name, record.data_name))));
-  }
-  const bool keep_record = !volume->is_memory() && had_other_hosts(record);
-  process_.host().remove(name, [this, alive = alive_, name, keep_record, done = std::move(done)]() mutable {
+  if (std::optional<Error> objection = objection_to_removing(record, name, yes)) return done(fail(std::move(*objection)));
+  const bool memory = volume->is_memory();
+  const bool keep_record = had_other_hosts(record);
+  process_.host().remove(name, [this, alive = alive_, name, folder, memory, keep_record, done = std::move(done)]() mutable {
     if (!*alive) return;
-    process_.places().remove(process_.me(), name, keep_record,
-                             [name, keep_record, done = std::move(done)](Result<void> removed) mutable {
-                               if (!removed) return done(fail(std::move(removed).error().within("remove volume " + name)));
-                               done(Object{{"removed", name}, {"record_kept", keep_record}});
-                             });
+    if (memory) return done(Object{{"removed", name}, {"record_kept", false}});
+    remove_closed(name, folder, keep_record, std::move(done));
   });
+}
+
+void VolumeVerbs::remove_closed(const std::string& name, const std::string& folder, bool keep_record, net::Done<Object> done) {
+  process_.places().remove(process_.me(), folder, name, keep_record,
+                           [name, keep_record, done = std::move(done)](Result<void> removed) mutable {
+                             if (!removed) return done(fail(std::move(removed).error().within("remove volume " + name)));
+                             done(Object{{"removed", name}, {"record_kept", keep_record}});
+                           });
 }
 
 void VolumeVerbs::forget_gone(net::Task done) {

@@ -30,6 +30,9 @@ class VolumeVerbs {
   // `done` may be called from inside. ErrorKind::usage where the request itself is wrong.
   void perform(const Object& request, Say say, net::Done<Object> done);
 
+  // A volume as `create` takes it, and `serve` in its list.
+  static Object describe(const VolumeRequest& request);
+
   // Opens every volume that has a record in the data directory's own folder; those that can not be opened are logged.
   void open_all(net::Task done);
 
@@ -51,6 +54,8 @@ class VolumeVerbs {
   void change_exports(const Object& request, net::Done<Object> done);
   void cancel(const Object& request, net::Done<Object> done);
   void remove(const Object& request, net::Done<Object> done);
+  void remove_closed(const std::string& name, const std::string& folder, bool keep_record, net::Done<Object> done);
+  void find_or_open(const std::string& name, const std::string& folder, net::Done<volume::Volume*> done);
 
   Object describe(volume::Volume& volume);
   void when_recorded(const std::string& name, net::Done<Object> done);

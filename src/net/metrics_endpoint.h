@@ -1,5 +1,5 @@
-// Prometheus' text of a registry, or of anything else that can be collected, as an HTTP handler at /metrics. Its own headers stay in
-// the .cc.
+// Prometheus' text of a registry, or of anything else that can be collected, as an HTTP handler at /metrics. Its own headers stay
+// in the .cc.
 #pragma once
 
 #include <memory>

@@ -47,6 +47,8 @@ class History {
   void power_loss();
   // Nothing of what is still unacknowledged can reach the device any more: it has or it never will.
   void writers_are_gone();
+  // Reads under way will never end: their readers died.
+  void readers_are_gone() { reads_.clear(); }
 
   std::uint64_t count_writes_acknowledged() const { return writes_acknowledged_; }
   std::uint64_t count_blocks_checked() const { return blocks_checked_; }

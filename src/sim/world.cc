@@ -218,7 +218,9 @@ void World::trace(std::string line) {
 }
 
 Seeds scenario_seeds(std::uint64_t default_count) {
-  return {number_from_environment("GODWIT_SEEDS_FROM", 1), number_from_environment("GODWIT_SEEDS", default_count)};
+  const std::uint64_t share =
+      std::max<std::uint64_t>(1, default_count * number_from_environment("GODWIT_SEEDS_PERCENT", 100) / 100);
+  return {number_from_environment("GODWIT_SEEDS_FROM", 1), number_from_environment("GODWIT_SEEDS", share)};
 }
 
 }  // namespace godwit::sim

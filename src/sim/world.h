@@ -141,8 +141,9 @@ Result<T> wait_for(World& world, std::type_identity_t<const std::function<void(n
   return std::move(**result);
 }
 
-// Which seeds a scenario runs: `count` of them from `first`. Test support only: GODWIT_SEEDS=500 asks for more or fewer than the
-// test's own count, GODWIT_SEEDS_FROM=17 for another first one (so that =17 and GODWIT_SEEDS=1 repeat one run).
+// Which seeds a scenario runs: `count` of them from `first`. Test support only: GODWIT_SEEDS=500 asks for that many instead of
+// the test's own count, GODWIT_SEEDS_PERCENT=20 for a share of it (one at least), GODWIT_SEEDS_FROM=17 for another first one (so
+// that =17 and GODWIT_SEEDS=1 repeat one run).
 struct Seeds {
   std::uint64_t first = 1;
   std::uint64_t count = 0;

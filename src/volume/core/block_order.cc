@@ -23,12 +23,12 @@ void BlockOrder::add(const Bitset& blocks) {
   count_ = unsent_.count();
   cursor_ = 0;
   hot_.clear();
-  for (auto it = asked_.begin(); it != asked_.end();) it = blocks.test(*it) ? asked_.erase(it) : std::next(it);
 }
 
 void BlockOrder::drop(std::uint64_t block) {
   unsent_.clear(block);
   --count_;
+  if (asked_.erase(block) > 0) std::erase(urgent_, BlockIndex{block});
 }
 
 void BlockOrder::remove(std::uint64_t first, std::uint64_t last) {
@@ -41,19 +41,9 @@ void BlockOrder::need(BlockIndex block) {
   urgent_.push_back(block);
 }
 
-bool BlockOrder::has_urgent() {
-  while (!urgent_.empty() && !unsent_.test(urgent_.front().value)) {
-    asked_.erase(urgent_.front().value);
-    urgent_.pop_front();
-  }
-  return !urgent_.empty();
-}
-
 std::optional<BlockOrder::Next> BlockOrder::take() {
   if (has_urgent()) {
     const BlockIndex block = urgent_.front();
-    urgent_.pop_front();
-    asked_.erase(block.value);
     drop(block.value);
     return Next{block, true};
   }

@@ -30,7 +30,7 @@ class BlockOrder {
   // A reader waits for the block. Ignored when it is not to be sent any more (in flight, or a dirty round will bring it), and
   // when it was asked for before: the first request keeps its place.
   void need(BlockIndex block);
-  bool has_urgent();  // some needed block is still unsent
+  bool has_urgent() const { return !urgent_.empty(); }  // some needed block is still unsent
 
   struct Next {
     BlockIndex block;
@@ -60,8 +60,8 @@ class BlockOrder {
   std::vector<std::uint64_t> hot_;  // what is left when all of it is hot, next one last
   std::uint64_t hot_size_ = 0;
   std::uint64_t hot_taken_ = 0;
-  std::deque<BlockIndex> urgent_;
-  std::set<std::uint64_t> asked_;
+  std::deque<BlockIndex> urgent_;  // needed and unsent, the first request first
+  std::set<std::uint64_t> asked_;  // the same blocks
 };
 
 }  // namespace godwit::volume

@@ -89,16 +89,20 @@ void DestinationSession::handle_device_opened(DeviceId id, WaitingCache* cache, 
   Device& device = devices_.at(id);
   device.cache = cache;
   device.admission = admission;
-  std::deque<Held> early = std::exchange(early_, {});
-  for (Held& frame : early) {
-    if (frame.header.device == id) {
-      early_bytes_ -= frame.body_size;
-      held_.push_back(std::move(frame));
-    } else {
-      early_.push_back(std::move(frame));
-    }
+  // What came before the announcement goes before what came since.
+  const auto others =
+      std::stable_partition(early_.begin(), early_.end(), [id](const Held& frame) { return frame.header.device == id; });
+  for (auto frame = others; frame != early_.begin();) {
+    --frame;
+    early_bytes_ -= frame->body_size + sizeof(Held);
+    held_.push_front(std::move(*frame));
   }
+  early_.erase(early_.begin(), others);
   retry_held();
+}
+
+void DestinationSession::set_cache(DeviceId id, WaitingCache* cache) {
+  if (Device* device = find(id)) device->cache = cache;
 }
 
 void DestinationSession::set_admission(DeviceId id, Admission admission) {
@@ -123,91 +127,99 @@ bool DestinationSession::wants_input() const {
 }
 
 bool DestinationSession::must_wait(const Held& frame) const {
+  if (frame.header.device == kControlDevice && std::holds_alternative<Event>(frame.packet))  // it speaks of all devices
+    return std::any_of(devices_.begin(), devices_.end(),
+                       [](const auto& entry) { return entry.second.admission == Admission::opening; });
   const Device* device = find(frame.header.device);
+  if (device && !device->completed.empty() && !device->stores.empty()) return true;  // Completed speaks of what came before it
   return device && (device->admission == Admission::opening || device->admission == Admission::hold);
 }
 
 void DestinationSession::handle_packet(const FrameHeader& header, Packet packet, PayloadToken payload, std::size_t body_size) {
   if (closed_) return;
   Held frame{header, std::move(packet), payload, body_size};
-  if (!held_.empty() || must_wait(frame)) {
-    held_.push_back(std::move(frame));
-    return;
-  }
-  dispatch(frame);
+  if (!held_.empty() || must_wait(frame) || !dispatch(frame)) held_.push_back(std::move(frame));
 }
 
 void DestinationSession::retry_held() {
   while (!held_.empty() && !closed_ && !must_wait(held_.front())) {
     Held frame = std::move(held_.front());
     held_.pop_front();
-    dispatch(frame);
+    if (dispatch(frame)) continue;
+    held_.push_front(std::move(frame));
+    return;
   }
 }
 
-void DestinationSession::dispatch(const Held& frame) {
+bool DestinationSession::dispatch(const Held& frame) {
   const FrameHeader& h = frame.header;
   const Packet& packet = frame.packet;
+  const auto release = [&] { work_.push_back(ReleasePayload{frame.payload}); };
   if (const auto* group = std::get_if<DeviceGroupInfo>(&packet)) {
     if (h.device == kControlDevice) announce(h, *group, true);
-    return work_.push_back(ReleasePayload{frame.payload});
+    return release(), true;
   }
   if (const auto* info = std::get_if<DevInfo>(&packet)) {
     if (!announced_group_) announce(h, DeviceGroupInfo{{{h.device, *info}}}, false);
-    return work_.push_back(ReleasePayload{frame.payload});
+    return release(), true;
   }
   const auto* event = std::get_if<Event>(&packet);
   if (event && h.device == kControlDevice && !devices_.contains(kControlDevice)) {
-    if (event->type == EventType::custom && event->custom_type == kCustomResume)
-      return work_.push_back(ReachedCustom{h.tx, frame.payload});
+    if (event->type == EventType::custom && event->custom_type == kCustomResume) {
+      work_.push_back(ReachedCustom{h.tx, frame.payload});
+      return true;
+    }
     ++counters_.unknown_packets;  // an original drops it too, without an answer
-    return work_.push_back(ReleasePayload{frame.payload});
+    return release(), true;
   }
   if (outstanding_.find(h.device, h.tx) &&
       (std::holds_alternative<ReadAtResponse>(packet) || std::holds_alternative<ReadAtResponseErr>(packet) ||
-       std::holds_alternative<ReadByHashResponse>(packet) || std::holds_alternative<ReadByHashResponseErr>(packet)))
-    return answer_fetch(h, packet, frame.payload);
-
+       std::holds_alternative<ReadByHashResponse>(packet) || std::holds_alternative<ReadByHashResponseErr>(packet))) {
+    answer_fetch(h, packet, frame.payload);
+    return true;
+  }
   Device* d = find(h.device);
   if (!d) {
     if (devices_.contains(h.device) || std::holds_alternative<UnknownPacket>(packet)) {
       ++counters_.unknown_packets;
-      return work_.push_back(ReleasePayload{frame.payload});
+      return release(), true;
     }
     early_bytes_ += frame.body_size + sizeof(Held);
     if (early_bytes_ > config_.early_bytes_max)
-      return close("more than " + std::to_string(config_.early_bytes_max) + " bytes for devices that were never announced");
-    early_.push_back(frame);
-    return;
+      close("more than " + std::to_string(config_.early_bytes_max) + " bytes for devices that were never announced");
+    else
+      early_.push_back(frame);
+    return true;
   }
   if (const auto* write = std::get_if<WriteData>(&packet)) return handle(*d, h, *write, frame.payload);
   if (const auto* mapped = std::get_if<WriteAtWithMap>(&packet)) return handle(*d, h, *mapped, frame.payload);
-  if (const auto* by_hash = std::get_if<WriteByHash>(&packet))
-    handle(*d, h, *by_hash);
-  else if (const auto* have = std::get_if<AlreadyHave>(&packet))
-    handle(*d, h, *have);
-  else if (const auto* dirty = std::get_if<DirtyList>(&packet))
-    handle(*d, h, *dirty);
-  else if (event)
-    handle(*d, h, *event);
-  else if (const auto* hashes = std::get_if<Hashes>(&packet))
-    handle(*d, h, *hashes);
-  else if (const auto* read = std::get_if<ReadAt>(&packet))
-    handle(*d, h, *read);
-  else if (std::holds_alternative<UnknownWriteForm>(packet))
-    refuse_write(h, "unknown form");
-  else if (const auto* sources = std::get_if<AlternateSources>(&packet))
-    d->alternates = sources->sources;
-  else if (const auto* remove = std::get_if<RemoveFromMap>(&packet)) {
-    for (std::uint64_t id : remove->ids) d->map.erase(id);
+  if (const auto* read = std::get_if<ReadAt>(&packet)) return handle(*d, h, *read);
+  if (const auto* by_hash = std::get_if<WriteByHash>(&packet)) return handle(*d, h, *by_hash);
+  dispatch_to(*d, frame);
+  return release(), true;
+}
+
+// What never waits and keeps nothing of the payload.
+void DestinationSession::dispatch_to(Device& d, const Held& frame) {
+  const FrameHeader& h = frame.header;
+  const Packet& packet = frame.packet;
+  if (const auto* have = std::get_if<AlreadyHave>(&packet)) return handle(d, h, *have);
+  if (const auto* dirty = std::get_if<DirtyList>(&packet)) return handle(d, h, *dirty);
+  if (const auto* event = std::get_if<Event>(&packet)) return handle(d, h, *event);
+  if (const auto* hashes = std::get_if<Hashes>(&packet)) return handle(d, h, *hashes);
+  if (std::holds_alternative<UnknownWriteForm>(packet)) return refuse_write(h, "unknown form");
+  if (const auto* sources = std::get_if<AlternateSources>(&packet)) {
+    d.alternates = sources->sources;
+  } else if (const auto* remove = std::get_if<RemoveFromMap>(&packet)) {
+    for (std::uint64_t id : remove->ids) d.map.erase(id);
   } else if (std::holds_alternative<RemoveDev>(packet)) {
-    d->removed = true;
+    d.removed = true;
     work_.push_back(DeviceRemoved{h.device});
-  } else if (std::holds_alternative<UnknownPacket>(packet))
+  } else if (std::holds_alternative<UnknownPacket>(packet)) {
     ++counters_.unknown_packets;
-  else
+  } else {
     ++counters_.dropped_answers;
-  work_.push_back(ReleasePayload{frame.payload});
+  }
 }
 
 void DestinationSession::handle_malformed(const FrameHeader& header, ConstBytes body, const Error& error) {
@@ -234,14 +246,50 @@ bool DestinationSession::admits_data(Device& d, const FrameHeader& h, const char
 
 // --- writes ---
 
+// Two writes of one range under way together would have no order; a peer that waits for its answers never sends such.
+bool DestinationSession::is_busy(const Device& d, std::uint64_t offset, std::uint64_t length) {
+  auto it = d.busy.lower_bound(offset);
+  if (it != d.busy.end() && it->first < offset + length) return true;
+  return it != d.busy.begin() && std::prev(it)->second.end > offset;
+}
+
+// True: what was written still counts.
+bool DestinationSession::end_busy(Device& d, std::uint64_t offset, std::uint64_t length) {
+  if (length == 0) return true;
+  const auto it = d.busy.find(offset);
+  const bool counts = !it->second.stale;
+  d.busy.erase(it);
+  return counts;
+}
+
+// Bytes from the source itself win over what another place has (silo.md 7.2).
+void DestinationSession::drop_fetches(Device& d, std::uint64_t offset, std::uint64_t length) {
+  auto it = d.fetches.upper_bound(offset);
+  if (it != d.fetches.begin() && std::prev(it)->first + std::prev(it)->second.length > offset) --it;
+  while (it != d.fetches.end() && it->first < offset + length) {
+    if (it->second.under_way) {
+      it->second.stale = true;
+      it->second.again = false;
+      ++it;
+    } else {
+      it = d.fetches.erase(it);
+    }
+  }
+}
+
 void DestinationSession::begin_store(Device& d, const FrameHeader& h, StoreData store) {
-  d.stores.emplace(h.tx.value, Store{store.offset, store.length, false});
+  d.stores.emplace(h.tx.value, Store{store.offset, store.length});
+  if (store.length > 0) d.busy.emplace(store.offset, Busy{store.offset + store.length, false});
+  drop_fetches(d, store.offset, store.length);
   d.store_bytes += store.all_zero ? 0 : store.length;
   work_.push_back(std::move(store));
 }
 
-void DestinationSession::handle(Device& d, const FrameHeader& h, const WriteData& p, PayloadToken payload) {
-  const auto drop = [&] { work_.push_back(ReleasePayload{payload}); };
+bool DestinationSession::handle(Device& d, const FrameHeader& h, const WriteData& p, PayloadToken payload) {
+  const auto drop = [&] {
+    work_.push_back(ReleasePayload{payload});
+    return true;
+  };
   if (!admits_data(d, h, "data")) return drop();
   if (d.stores.contains(h.tx.value)) {
     close("transaction " + std::to_string(h.tx.value) + " is used again before its answer");
@@ -258,20 +306,27 @@ void DestinationSession::handle(Device& d, const FrameHeader& h, const WriteData
     refuse_write(h, "it lies outside the device");
     return drop();
   }
+  if (is_busy(d, static_cast<std::uint64_t>(p.offset), *length)) return false;
   begin_store(d, h, StoreData{h.device, h.tx, static_cast<std::uint64_t>(p.offset), *length, p.form, payload, is_all_zeroes(p)});
+  return true;
 }
 
-void DestinationSession::handle(Device& d, const FrameHeader& h, const WriteAtWithMap& p, PayloadToken payload) {
-  const auto drop = [&] { work_.push_back(ReleasePayload{payload}); };
+bool DestinationSession::handle(Device& d, const FrameHeader& h, const WriteAtWithMap& p, PayloadToken payload) {
+  const auto drop = [&] {
+    work_.push_back(ReleasePayload{payload});
+    return true;
+  };
   if (!admits_data(d, h, "mapped data")) return drop();
   if (p.offset < 0 || !within(static_cast<std::uint64_t>(p.offset), p.payload.size(), d.geometry.size_bytes) ||
       d.map.size() + p.map.size() > config_.map_entries_max || d.stores.contains(h.tx.value)) {
     refuse_write(h, "it lies outside the device, or maps too much");
     return drop();
   }
+  if (is_busy(d, static_cast<std::uint64_t>(p.offset), p.payload.size())) return false;
   for (const auto& entry : p.map) d.map[entry.id] = entry.location;
   begin_store(d, h,
               StoreData{h.device, h.tx, static_cast<std::uint64_t>(p.offset), p.payload.size(), WriteForm::raw, payload, false});
+  return true;
 }
 
 void DestinationSession::handle_stored(DeviceId id, TxId tx, bool ok) {
@@ -284,21 +339,24 @@ void DestinationSession::handle_stored(DeviceId id, TxId tx, bool ok) {
   d.stores.erase(found);
   d.store_bytes = d.stores.empty() ? 0 : d.store_bytes - std::min(d.store_bytes, store.length);
   const FrameHeader h{id, tx, 0};
+  const bool counts = end_busy(d, store.offset, store.length);
   if (!ok) {
     d.failed.insert(store.offset);
     refuse_write(h, "the store failed");
   } else {
     d.failed.erase(store.offset);
-    if (!store.stale) d.cache->note_remote_write(store.offset, store.length);
+    if (counts && d.cache) d.cache->note_remote_write(store.offset, store.length);
     respond(h, PacketType::write_at_response, static_cast<std::uint32_t>(store.length));
   }
   try_complete(id, d);
+  retry_held();
 }
 
 void DestinationSession::handle_placed(const FrameHeader& header, std::uint64_t offset, std::uint64_t length) {
   Device* d = find(header.device);
   if (!d || !admits_data(*d, header, "data")) return;
   d->failed.erase(offset);
+  drop_fetches(*d, offset, length);
   d->cache->note_remote_write(offset, length);
   respond(header, PacketType::write_at_response, static_cast<std::uint32_t>(length));
 }
@@ -311,9 +369,8 @@ bool DestinationSession::may_place(DeviceId id, std::uint64_t offset, std::uint6
   if (!reaches_end && length % d->geometry.block_size_bytes != 0) return false;
   for (std::uint64_t b = d->geometry.block_at(offset).value; b <= d->geometry.block_at(offset + length - 1).value; ++b)
     if (d->cache->is_present(BlockIndex{b})) return false;
-  for (const auto& [tx, store] : d->stores)
-    if (store.offset < offset + length && offset < store.offset + store.length) return false;
-  return true;
+  const auto fetch = d->fetches.lower_bound(offset);  // it would be stored into the midst of what is received
+  return !is_busy(*d, offset, length) && (fetch == d->fetches.end() || fetch->first >= offset + length);
 }
 
 void DestinationSession::handle(Device& d, const FrameHeader& h, const AlreadyHave& p) {
@@ -340,31 +397,38 @@ void DestinationSession::handle(Device& d, const FrameHeader& h, const DirtyList
     d.cache->note_dirty(BlockIndex{block});
     const std::uint64_t begin = d.geometry.offset_of(BlockIndex{block});
     const std::uint64_t end = begin + d.geometry.length_of(BlockIndex{block});
-    for (auto& [tx, store] : d.stores) store.stale = store.stale || (store.offset < end && begin < store.offset + store.length);
-    if (const auto fetch = d.fetches.find(begin); fetch != d.fetches.end()) {
-      if (fetch->second.under_way)
-        fetch->second.stale = true;
-      else
-        d.fetches.erase(fetch);
-    }
+    auto busy = d.busy.upper_bound(begin);
+    if (busy != d.busy.begin() && std::prev(busy)->second.end > begin) --busy;
+    for (; busy != d.busy.end() && busy->first < end; ++busy) busy->second.stale = true;
+    drop_fetches(d, begin, end - begin);
   }
   respond(h, PacketType::dirty_list_response);
 }
 
 // --- by hash ---
 
-void DestinationSession::handle(Device& d, const FrameHeader& h, const WriteByHash& p) {
-  if (!admits_data(d, h, "a block by hash")) return;
+bool DestinationSession::handle(Device& d, const FrameHeader& h, const WriteByHash& p) {
+  if (!admits_data(d, h, "a block by hash")) return true;
   const std::uint64_t size = d.geometry.size_bytes;
   if (p.offset < 0 || p.length <= 0 || p.length > d.info.block_size ||
       static_cast<std::uint64_t>(p.offset) % d.info.block_size != 0 ||
-      !within(static_cast<std::uint64_t>(p.offset), static_cast<std::uint64_t>(p.length), size))
-    return refuse_write(h, "a block by hash that is not one block of the device");
-  Fetch& fetch = d.fetches[static_cast<std::uint64_t>(p.offset)];
-  if (fetch.under_way) return refuse_write(h, "a block by hash that is being fetched under another");
-  fetch = Fetch{static_cast<std::uint32_t>(p.length), p.hash, 0, false, false};
+      !within(static_cast<std::uint64_t>(p.offset), static_cast<std::uint64_t>(p.length), size)) {
+    refuse_write(h, "a block by hash that is not one block of the device");
+    return true;
+  }
+  const auto offset = static_cast<std::uint64_t>(p.offset);
+  if (is_busy(d, offset, static_cast<std::uint64_t>(p.length))) return false;
+  // What is under way for an earlier announcement of the block is let run, and counts for nothing.
+  Fetch& fetch = d.fetches[offset];
+  const bool under_way = fetch.under_way;
+  fetch = Fetch{.length = static_cast<std::uint32_t>(p.length),
+                .hash = p.hash,
+                .under_way = under_way,
+                .stale = under_way,
+                .again = under_way};
   respond(h, PacketType::write_at_response, static_cast<std::uint32_t>(p.length));
   start_fetches(h.device, d);
+  return true;
 }
 
 void DestinationSession::start_fetches(DeviceId id, Device& d) {
@@ -372,7 +436,7 @@ void DestinationSession::start_fetches(DeviceId id, Device& d) {
   for (const auto& [offset, fetch] : d.fetches) under_way += fetch.under_way;
   for (auto& [offset, fetch] : d.fetches) {
     if (under_way >= config_.fetches_in_flight_max) return;
-    if (fetch.under_way) continue;
+    if (fetch.under_way || fetch.given_up) continue;
     fetch.under_way = true;
     ++under_way;
     if (fetch.attempts++ == 0) {
@@ -394,13 +458,28 @@ void DestinationSession::answer_fetch(const FrameHeader& h, const Packet& packet
   Device* d = find(h.device);
   const auto fetch = d ? d->fetches.find(pending.offset) : std::map<std::uint64_t, Fetch>::iterator{};
   const bool wanted = d && fetch != d->fetches.end() && fetch->second.under_way;
-  const bool has_data = std::holds_alternative<ReadAtResponse>(packet) || std::holds_alternative<ReadByHashResponse>(packet);
-  if (wanted && has_data && !fetch->second.stale) {
-    work_.push_back(StoreFetched{h.device, pending.offset, fetch->second.length, fetch->second.hash, payload});
-    return;
-  }
+  if (wanted && std::holds_alternative<ReadAtResponse>(packet)) return store_found(h.device, pending.offset, payload, false);
+  if (wanted && std::holds_alternative<ReadByHashResponse>(packet)) return store_found(h.device, pending.offset, payload, true);
   work_.push_back(ReleasePayload{payload});
   if (wanted) handle_fetched(h.device, pending.offset, false);
+}
+
+void DestinationSession::handle_found(DeviceId id, std::uint64_t offset, PayloadToken payload) {
+  store_found(id, offset, payload, true);
+}
+
+// Between the request and now newer bytes may have come: then these must not be written over them.
+void DestinationSession::store_found(DeviceId id, std::uint64_t offset, PayloadToken payload, bool check_hash) {
+  Device* d = find(id);
+  const auto it = d ? d->fetches.find(offset) : std::map<std::uint64_t, Fetch>::iterator{};
+  if (!d || it == d->fetches.end() || it->second.stale || is_busy(*d, offset, it->second.length)) {
+    work_.push_back(ReleasePayload{payload});
+    return handle_fetched(id, offset, false);
+  }
+  Fetch& fetch = it->second;
+  fetch.storing = true;
+  d->busy.emplace(offset, Busy{offset + fetch.length, false});
+  work_.push_back(StoreFetched{id, offset, fetch.length, check_hash ? std::optional(fetch.hash) : std::nullopt, payload});
 }
 
 void DestinationSession::handle_fetched(DeviceId id, std::uint64_t offset, bool ok) {
@@ -410,15 +489,19 @@ void DestinationSession::handle_fetched(DeviceId id, std::uint64_t offset, bool 
   if (it == d->fetches.end()) return;
   Fetch& fetch = it->second;
   fetch.under_way = false;
-  if (ok || fetch.stale) {
-    if (ok && !fetch.stale) d->cache->note_remote_write(offset, fetch.length);
+  if (std::exchange(fetch.storing, false)) d->busy.erase(offset);
+  if (fetch.again) {
+    fetch.attempts = 0;
+    fetch.stale = fetch.again = false;
+  } else if (ok || fetch.stale) {
+    if (!fetch.stale && d->cache) d->cache->note_remote_write(offset, fetch.length);
     d->fetches.erase(it);
   } else if (fetch.attempts > config_.fetch_attempts_max) {
-    return close("the block at offset " + std::to_string(offset) + " of device " + std::to_string(id.value) +
-                 " was announced by hash, and nobody has bytes with that hash");
+    fetch.given_up = true;
   }
   start_fetches(id, *d);
   try_complete(id, *d);
+  retry_held();
 }
 
 // --- the rest ---
@@ -426,8 +509,12 @@ void DestinationSession::handle_fetched(DeviceId id, std::uint64_t offset, bool 
 void DestinationSession::handle(Device& d, const FrameHeader& h, const Event& p) {
   if (p.type != EventType::completed || d.admission == Admission::owned) return respond(h, PacketType::event_response);
   if (!admits_data(d, h, "Completed")) return;
-  d.completed = h.tx;
+  d.completed.push_back(h.tx);
   try_complete(h.device, d);
+}
+
+bool DestinationSession::has_failed_writes() const {
+  return std::any_of(devices_.begin(), devices_.end(), [](const auto& entry) { return !entry.second.failed.empty(); });
 }
 
 bool DestinationSession::is_whole(DeviceId id) const {
@@ -437,13 +524,19 @@ bool DestinationSession::is_whole(DeviceId id) const {
 
 // Completed is acknowledged when everything that came before it is stored; whether all blocks are here is asked then too.
 void DestinationSession::try_complete(DeviceId id, Device& d) {
-  if (!d.completed || !d.stores.empty() || !d.failed.empty() || closed_) return;
-  if (config_.completed_needs_all_blocks && !d.fetches.empty()) return;
+  if (!d.cache || d.completed.empty() || !d.stores.empty() || !d.failed.empty() || closed_) return;
+  if (config_.completed_needs_all_blocks && !d.fetches.empty()) {
+    const auto lost = std::find_if(d.fetches.begin(), d.fetches.end(), [](const auto& entry) { return entry.second.given_up; });
+    if (lost != d.fetches.end())
+      close("the block at offset " + std::to_string(lost->first) + " of device " + std::to_string(id.value) +
+            " was announced by hash, and nobody has bytes with that hash");
+    return;
+  }
   if (config_.completed_needs_all_blocks && !d.cache->is_whole())
     return close("Completed for device " + std::to_string(id.value) + " though " +
                  std::to_string(d.geometry.block_count() - d.cache->present_count()) + " blocks never came");
   if (!d.hashes.empty() && d.cache->is_whole()) work_.push_back(CheckHashes{id, std::exchange(d.hashes, {})});
-  work_.push_back(ReachedCompleted{id, *std::exchange(d.completed, std::nullopt)});
+  for (const TxId tx : std::exchange(d.completed, {})) work_.push_back(ReachedCompleted{id, tx});
 }
 
 void DestinationSession::handle_completed(DeviceId id, TxId tx, bool ok) {
@@ -459,12 +552,16 @@ void DestinationSession::handle(Device& d, const FrameHeader& h, const Hashes& p
   respond(h, PacketType::hashes_response);
 }
 
-void DestinationSession::handle(Device& d, const FrameHeader& h, const ReadAt& p) {
+bool DestinationSession::handle(Device& d, const FrameHeader& h, const ReadAt& p) {
   const bool sane = p.offset >= 0 && p.length >= 0 && static_cast<std::uint64_t>(p.offset) <= d.geometry.size_bytes;
-  if (!config_.answer_reads || !sane || d.admission != Admission::store) return respond(h, PacketType::read_at_response_err);
+  if (!config_.answer_reads || !sane || d.admission != Admission::store)
+    return respond(h, PacketType::read_at_response_err), true;
   const auto offset = static_cast<std::uint64_t>(p.offset);
   const auto length = std::min<std::uint64_t>(static_cast<std::uint64_t>(p.length), d.geometry.size_bytes - offset);
+  if (length > config_.read_bytes_max) return respond(h, PacketType::read_at_response_err), true;
+  if (is_busy(d, offset, length)) return false;
   work_.push_back(RespondRead{h.device, h.tx, offset, static_cast<std::uint32_t>(length)});
+  return true;
 }
 
 std::optional<DestinationWork> DestinationSession::poll_work() {

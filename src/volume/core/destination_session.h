@@ -37,8 +37,9 @@ struct DestinationConfig {
   std::uint32_t fetches_in_flight_max = 64;
   std::uint32_t map_entries_max = 1u << 20;
   ByHashFetch by_hash = ByHashFetch::read_at;
-  bool completed_needs_all_blocks = true;  // towards an original with --take=never: acknowledged as it is
-  bool answer_reads = false;               // src→dst ReadAt: a waiting cache refuses it
+  bool completed_needs_all_blocks = true;    // towards an original with --take=never: acknowledged as it is
+  std::uint32_t read_bytes_max = 64u << 20;  // of one ReadAt
+  bool answer_reads = false;                 // src→dst ReadAt: a waiting cache refuses it
 };
 
 // A payload in the driver's keeping; 0: none. It lives until the driver is told Release, or has done the work that names it.
@@ -67,18 +68,19 @@ struct StoreData {  // decode and store, except blocks that are local by then; t
   PayloadToken payload = 0;
   bool all_zero = false;  // no bytes come with it
 };
-struct FetchByHash {  // ask the block source; then handle_fetched()
+struct FetchByHash {  // ask the block source; then handle_found(), or handle_fetched() without
   DeviceId device;
   std::uint64_t offset = 0;
   std::uint32_t length = 0;
   Sha256 hash{};
   std::optional<std::string> location;
 };
-struct StoreFetched {  // check the hash, store with an alternate source's priority; then handle_fetched()
+struct StoreFetched {  // check length and hash, store; then handle_fetched()
   DeviceId device;
   std::uint64_t offset = 0;
   std::uint32_t length = 0;
-  Sha256 hash{};
+  // Nothing for what the source itself read for us: it may have been written since it was announced, and is then the newer.
+  std::optional<Sha256> hash;
   PayloadToken payload = 0;
 };
 struct Respond {
@@ -140,11 +142,15 @@ class DestinationSession {
   // `cache` is the volume's and outlives the session.
   void handle_device_opened(DeviceId device, WaitingCache* cache, Admission admission);
   void set_admission(DeviceId device, Admission admission);
+  // Null: the copy is not this session's any more.
+  void set_cache(DeviceId device, WaitingCache* cache);
   Admission admission(DeviceId device) const;
   // The bytes are stored (or not: 0x84).
   void handle_stored(DeviceId device, TxId tx, bool ok);
   // A raw write that was received straight into place, as may_place() allowed.
   void handle_placed(const FrameHeader& header, std::uint64_t offset, std::uint64_t length);
+  // The block source has bytes for a FetchByHash: they are stored if the block is still wanted from it.
+  void handle_found(DeviceId device, std::uint64_t offset, PayloadToken payload);
   void handle_fetched(DeviceId device, std::uint64_t offset, bool ok);
   void handle_completed(DeviceId device, TxId tx, bool ok);
 
@@ -153,6 +159,8 @@ class DestinationSession {
   // Whether a raw write may be received straight into place: the device stores, and the blocks are absent and whole.
   bool may_place(DeviceId device, std::uint64_t offset, std::uint64_t length) const;
 
+  // Something could not be stored and has not been repaired since.
+  bool has_failed_writes() const;
   // Every block of the device is here and nothing of it is under way.
   bool is_whole(DeviceId device) const;
   std::optional<DestinationWork> poll_work();
@@ -169,14 +177,21 @@ class DestinationSession {
   struct Store {
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
-    bool stale = false;  // a DirtyList came while it was under way
+  };
+  // A range that is being written just now.
+  struct Busy {
+    std::uint64_t end = 0;
+    bool stale = false;  // a DirtyList came meanwhile: the block does not count as present
   };
   struct Fetch {
     std::uint32_t length = 0;
     Sha256 hash{};
     std::uint32_t attempts = 0;
     bool under_way = false;
-    bool stale = false;
+    bool storing = false;   // found, and being written
+    bool stale = false;     // what is under way is not wanted any more: newer bytes came, or are announced …
+    bool again = false;     // … by another hash, to be fetched next
+    bool given_up = false;  // nobody has it; a DirtyList may still make it good
   };
   struct Device {
     DevInfo info;
@@ -184,13 +199,14 @@ class DestinationSession {
     WaitingCache* cache = nullptr;
     Admission admission = Admission::opening;
     std::map<std::uint32_t, Store> stores;  // by tx
+    std::map<std::uint64_t, Busy> busy;     // by beginning; disjoint, because what overlaps one waits for it
     std::uint64_t store_bytes = 0;
     std::set<std::uint64_t> failed;          // offsets of writes that could not be stored and were not repaired since
     std::map<std::uint64_t, Fetch> fetches;  // by offset: announced by hash and not here yet
     std::vector<AlternateSources::Entry> alternates;
     std::vector<Hashes::Entry> hashes;
     std::map<std::uint64_t, std::uint64_t> map;
-    std::optional<TxId> completed;  // awaits what is under way
+    std::vector<TxId> completed;  // await what is under way
     bool removed = false;
   };
   struct Held {
@@ -205,23 +221,29 @@ class DestinationSession {
 
   Device* find(DeviceId device);
   const Device* find(DeviceId device) const;
-  void dispatch(const Held& frame);
+  // False: the frame must wait, and nothing was done.
+  bool dispatch(const Held& frame);
+  void dispatch_to(Device& d, const Held& frame);
   bool must_wait(const Held& frame) const;
   void retry_held();
   void announce(const FrameHeader& header, const DeviceGroupInfo& info, bool group);
   std::optional<std::string> objection_to(const DeviceGroupInfo& info) const;
 
-  void handle(Device& d, const FrameHeader& h, const WriteData& p, PayloadToken payload);
-  void handle(Device& d, const FrameHeader& h, const WriteByHash& p);
+  bool handle(Device& d, const FrameHeader& h, const WriteData& p, PayloadToken payload);
+  bool handle(Device& d, const FrameHeader& h, const WriteByHash& p);
   void handle(Device& d, const FrameHeader& h, const AlreadyHave& p);
   void handle(Device& d, const FrameHeader& h, const DirtyList& p);
   void handle(Device& d, const FrameHeader& h, const Event& p);
   void handle(Device& d, const FrameHeader& h, const Hashes& p);
-  void handle(Device& d, const FrameHeader& h, const WriteAtWithMap& p, PayloadToken payload);
-  void handle(Device& d, const FrameHeader& h, const ReadAt& p);
+  bool handle(Device& d, const FrameHeader& h, const WriteAtWithMap& p, PayloadToken payload);
+  bool handle(Device& d, const FrameHeader& h, const ReadAt& p);
+  static bool is_busy(const Device& d, std::uint64_t offset, std::uint64_t length);
+  static bool end_busy(Device& d, std::uint64_t offset, std::uint64_t length);
+  static void drop_fetches(Device& d, std::uint64_t offset, std::uint64_t length);
   void begin_store(Device& d, const FrameHeader& h, StoreData store);
   void answer_fetch(const FrameHeader& header, const Packet& packet, PayloadToken payload);
   void start_fetches(DeviceId id, Device& d);
+  void store_found(DeviceId id, std::uint64_t offset, PayloadToken payload, bool check_hash);
   void try_complete(DeviceId id, Device& d);
   bool admits_data(Device& d, const FrameHeader& h, const char* what);
   void refuse_write(const FrameHeader& h, std::string why);

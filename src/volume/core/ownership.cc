@@ -197,7 +197,7 @@ void Ownership::tell(const Sender& peer) {
       }
       break;
     case CopyState::owned:
-      if (concerns && record_.untold) answer_owned(peer.host, peer.link);
+      if (concerns && record_.untold) answer_owned(peer.host, peer.link, newest_of_ours());
       break;
     case CopyState::gone:
       if (concerns && record_.untold) {
@@ -215,6 +215,7 @@ void Ownership::handle_link_down(LinkId link) {
   if (pending_pull_ && pending_pull_->from.link == link) pending_pull_.reset();
   if (!session_ || session_->peer.link != link) return;
   if (lock_) unlock();  // a cut while locked unlocks at once
+  forget_start(session_->id);
   session_.reset();
   preparing_.reset();
   if (record_.state == CopyState::receiving) whole_ = false;
@@ -227,10 +228,20 @@ void Ownership::handle_session_ended(const SessionId& session) {
   if (std::optional<PendingPull> pull = std::exchange(pending_pull_, std::nullopt)) on_pull(pull->from, pull->message);
 }
 
+// What was to begin behind a record write does not begin any more.
+void Ownership::forget_start(const SessionId& session) {
+  std::erase_if(effects_, [&](const OwnershipEffect& effect) {
+    const auto* sending = std::get_if<StartSending>(&effect);
+    const auto* receiving = std::get_if<StartReceiving>(&effect);
+    return (sending && sending->session == session) || (receiving && receiving->session == session);
+  });
+}
+
 void Ownership::end_session() {
   if (!session_) return;
+  forget_start(session_->id);
   ending_ = session_->id;
-  effects_.push_back(EndSession{session_->id});
+  effects_.push_back(EndSession{session_->peer.link, session_->id});
   session_.reset();
   preparing_.reset();
   if (record_.state == CopyState::receiving) whole_ = false;
@@ -388,7 +399,7 @@ void Ownership::on_ready(const Sender& from, const ControlMessage& m) {
 }
 
 void Ownership::relinquish() {
-  GODWIT_CHECK(is_owner() && lock_ && lock_->ready && session_ && record_.reserved);
+  GODWIT_CHECK(may_relinquish());
   const HandoverId h = lock_->h;
   record_.chain.add(OwnershipKind::moved, h, session_->peer.host);
   record_.h = h;
@@ -399,6 +410,7 @@ void Ownership::relinquish() {
   lock_.reset();
   decide();
   send_grant(session_->peer.host, session_->peer.link);
+  session_.reset();  // there is nothing left to send
 }
 
 void Ownership::relinquish_to_original() {
@@ -525,9 +537,11 @@ void Ownership::begin_pull(const Sender& to, std::uint64_t word) {
   if (record_.state == CopyState::owned || record_.state == CopyState::split || record_.state == CopyState::gone) return;
   asked_ = SessionId::random(random_);
   asked_link_ = to.link;
-  if (!record_.peer || record_.peer->host != to.host || record_.peer->name != to.name) {
+  // A RELINQUISHED record names whom it was given to, until another's ACCEPT.
+  if (record_.state != CopyState::relinquished &&
+      (!record_.peer || record_.peer->host != to.host || record_.peer->name != to.name)) {
     record_.peer = Peer{to.host, to.name, record_.peer && record_.peer->host == to.host ? record_.peer->address : to.address};
-    if (record_.state != CopyState::relinquished) decide();
+    decide();
   }
   ControlMessage message = about(ControlType::pull);
   message.session = asked_;
@@ -557,6 +571,7 @@ void Ownership::on_accept(const Sender& from, const ControlMessage& m) {
         return;
       }
       record_.relaying = record_.heard;
+      record_.peer = Peer{from.host, from.name, from.address};  // whom we dial from now on
       break;
     default: asked_.reset(); return;
   }
@@ -625,11 +640,16 @@ void Ownership::on_aborted(const Sender& from, const ControlMessage& m) {
 
 void Ownership::on_grant(const Sender& from, const ControlMessage& m) {
   if (record_.state == CopyState::ready && record_.h == m.h) {
+    const ChainEntry* tip = m.chain ? m.chain->tip() : nullptr;
+    if (!tip || tip->tag != *m.h || tip->owner != me_.host) {
+      effects_.push_back(DropLink{from.link, "GRANT whose history does not end with this host"});
+      return;
+    }
     own(m);
-    return answer_owned(from.host, from.link);
+    return answer_owned(from.host, from.link, *m.h);
   }
   if (const ChainEntry* entry = record_.chain.find(*m.h); entry && entry->owner == me_.host)
-    return answer_owned(from.host, from.link);
+    return answer_owned(from.host, from.link, *m.h);
   if (record_.has_declined(*m.h)) {
     ControlMessage message = about(ControlType::declined);
     message.h = m.h;
@@ -644,17 +664,23 @@ void Ownership::own(const ControlMessage& grant) {
   record_.reserved.reset();
   record_.relaying = false;
   record_.untold = true;
+  // A READY copy is whole: nothing of the session is under way, and there is nothing left to ask for.
+  session_.reset();
+  asked_.reset();
   become(CopyState::owned);
   decide();
 }
 
-// OWNED for the entry of the chain that is our newest.
-void Ownership::answer_owned(const HostId& to, LinkId link) {
-  ControlMessage message = about(ControlType::owned);
+HandoverId Ownership::newest_of_ours() const {
   const auto& entries = record_.chain.entries;
   const auto ours = std::find_if(entries.rbegin(), entries.rend(), [&](const ChainEntry& e) { return e.owner == me_.host; });
   GODWIT_CHECK(ours != entries.rend());
-  message.h = ours->tag;
+  return ours->tag;
+}
+
+void Ownership::answer_owned(const HostId& to, LinkId link, const HandoverId& h) {
+  ControlMessage message = about(ControlType::owned);
+  message.h = h;
   message.chain = record_.chain;
   if (!me_.export_address.empty()) message.address = me_.export_address;
   send(to, link, std::move(message));
@@ -671,6 +697,9 @@ void Ownership::on_revoke(const Sender& from, const ControlMessage& m) {
   if (record_.state == CopyState::ready && record_.h == m.h) {
     record_.decline(*m.h, false);
     record_.h.reset();
+    session_.reset();  // whole, so nothing of it is under way; its next PULL begins another
+    asked_.reset();
+    whole_ = false;
     become(CopyState::receiving);
     decide();
     ControlMessage message = about(ControlType::declined);

@@ -73,6 +73,7 @@ struct StartReceiving {  // B: RECEIVING with the source's chain is durable; dat
   PullMode mode;
 };
 struct EndSession {  // end every store operation of it, then handle_session_ended()
+  LinkId link;       // the connection it runs on
   SessionId session;
 };
 struct DropLink {  // the peer broke a rule, or its story forks from ours
@@ -134,6 +135,10 @@ class Ownership {
   void set_busy(bool busy) { busy_ = busy; }
   bool is_busy() const { return busy_; }
   bool is_locked() const { return lock_.has_value(); }
+  // Whether the session that is sending may go on to lock: it is there, and this host owns.
+  bool may_lock() const { return is_owner() && session_ && !lock_; }
+  // Whether the lock still stands, and READY has come under it. A cancel, or a record that could not be written, ends both.
+  bool may_relinquish() const { return is_owner() && session_ && record_.reserved && lock_ && lock_->ready; }
   // Step 4: from here on this host is not the owner. Only after PeerReady, under the same lock.
   void relinquish();
   // Step 4 towards an original peer: no GRANT will follow, only `claim --force` brings it back (ownership.md 10.1).
@@ -157,6 +162,8 @@ class Ownership {
   // Whether we should be dialling record().peer: RECEIVING, READY, or something untold.
   bool wants_link() const;
   std::optional<SessionId> session() const { return session_ ? std::optional(session_->id) : std::nullopt; }
+  // The connection that the session runs on.
+  std::optional<LinkId> session_link() const { return session_ ? std::optional(session_->peer.link) : std::nullopt; }
   bool is_failed() const { return failed_; }
   // The STATE message about this volume.
   ControlMessage state_message(std::optional<DeviceId> device) const;
@@ -197,12 +204,14 @@ class Ownership {
   void on_state(const Sender& from, const ControlMessage& m);
 
   void own(const ControlMessage& grant);
-  void answer_owned(const HostId& to, LinkId link);
+  HandoverId newest_of_ours() const;
+  void answer_owned(const HostId& to, LinkId link, const HandoverId& h);
   void send(const HostId& to, LinkId link, ControlMessage message);
   void send_grant(const HostId& to, LinkId link);
   ControlMessage about(ControlType type) const;
   bool in_session_of(const Sender& from, const ControlMessage& m) const;
   void end_session();
+  void forget_start(const SessionId& session);
   void leave(bool tell_peer);
   void become(CopyState state);
   void decide();  // queues the record as it stands, and the names that follow from it

@@ -60,6 +60,10 @@ void SourceSession::handle_accepted(Instant now, DeviceId id) {
   advance(now);
 }
 
+void SourceSession::handle_base_written(DeviceId id, const Bitset& blocks) {
+  if (Device* device = find(id); device && device->spec.base_blocks) device->spec.base_blocks->subtract(blocks);
+}
+
 void SourceSession::handle_wanted(DeviceId id) {
   if (Device* device = find(id); device && phase_ == Phase::opening) device->taking_part = true;
 }
@@ -70,6 +74,14 @@ bool SourceSession::is_custom_hand_over() const {
 
 // --- what comes from the destination ---
 
+// Of the answers that say nothing but that something was done.
+std::optional<SourceSession::Request::Kind> SourceSession::kind_answered_by(const Packet& packet) {
+  if (std::holds_alternative<DirtyListResponse>(packet)) return Request::Kind::dirty_list;
+  if (std::holds_alternative<EventResponse>(packet)) return Request::Kind::event;
+  if (std::holds_alternative<HashesResponse>(packet)) return Request::Kind::hashes;
+  return std::nullopt;
+}
+
 void SourceSession::handle_packet(Instant now, const FrameHeader& header, const Packet& packet) {
   if (phase_ == Phase::failed) return;
   Device* device = find(header.device);
@@ -77,18 +89,18 @@ void SourceSession::handle_packet(Instant now, const FrameHeader& header, const 
     answer_write(now, header, ok->length);
   } else if (std::holds_alternative<WriteAtResponseErr>(packet)) {
     answer_write(now, header, std::nullopt);
-  } else if (std::holds_alternative<DirtyListResponse>(packet) || std::holds_alternative<EventResponse>(packet)) {
-    const bool is_list = std::holds_alternative<DirtyListResponse>(packet);
+  } else if (const std::optional<Request::Kind> wanted = kind_answered_by(packet)) {
     const Request* pending = outstanding_.find(header.device, header.tx);
-    const auto wanted = is_list ? Request::Kind::dirty_list : Request::Kind::event;
-    if (!pending || pending->kind != wanted) {
+    if (!pending || pending->kind != *wanted) {
       if (pending) return fail("the destination answered a request with a packet of another kind");
       ++dropped_answers_;
       return;
     }
     const Request request = *outstanding_.take(header.device, header.tx);
-    if (is_list) {
+    if (*wanted == Request::Kind::dirty_list) {
       --device->lists_awaited;
+    } else if (*wanted == Request::Kind::hashes) {
+      device->hashes_awaited = false;
     } else {
       answer_event(now, request, device);
     }
@@ -188,6 +200,10 @@ void SourceSession::handle_read(Device& device, TxId tx, const ReadAt& read) {
   const auto offset = static_cast<std::uint64_t>(read.offset);
   const auto length =
       static_cast<std::uint32_t>(std::min<std::uint64_t>(static_cast<std::uint64_t>(read.length), geometry.size_bytes - offset));
+  if (length > config_.read_bytes_max) {
+    work_.push_back(AnswerRead{device.spec.id, tx, 0, 0, true});
+    return;
+  }
   if (length > 0) device.spec.tracker->track(geometry.block_at(offset).value, geometry.block_at(offset + length - 1).value + 1);
   work_.push_back(AnswerRead{device.spec.id, tx, offset, length, false});
 }
@@ -212,7 +228,8 @@ std::uint64_t SourceSession::dirty_count() const {
 
 bool SourceSession::pass_is_over() const {
   return std::all_of(devices_.begin(), devices_.end(), [](const Device& d) {
-    return !d.taking_part || (d.accepted && d.order.empty() && d.blocks_in_flight == 0 && d.lists_awaited == 0);
+    return !d.taking_part || (d.accepted && d.order.empty() && d.blocks_in_flight == 0 && d.lists_awaited == 0 &&
+                              !d.hashes_awaited && d.completed_awaited == 0);
   });
 }
 
@@ -228,7 +245,7 @@ void SourceSession::advance(Instant now) {
     }
     case Phase::first_pass:
     case Phase::rounds:
-      if (!pass_is_over()) return;
+      if (!pass_is_over() || send_hashes(now)) return;
       work_.push_back(RoundDone{round_, round_blocks_, dirty_count()});
       return choose_next_round(now);
     case Phase::last_set: {
@@ -242,6 +259,7 @@ void SourceSession::advance(Instant now) {
         work_.push_back(RelinquishGroup{});
         return;
       }
+      if (pass_is_over() && send_hashes(now)) return;
       if (pass_is_over() && (!gives || relinquished_) && (!is_custom_hand_over() || post_copy_)) complete(now);
       return;
     }
@@ -265,7 +283,8 @@ void SourceSession::advance(Instant now) {
 }
 
 void SourceSession::choose_next_round(Instant now) {
-  if (round_ >= config_.rounds_max || dirty_count() <= config_.dirty_threshold_blocks) return begin_lock(now);
+  if (has_lock_events() || round_ >= config_.rounds_max || dirty_count() <= config_.dirty_threshold_blocks)
+    return begin_lock(now);
   ++round_;
   phase_ = Phase::rounds;
   begin_pass(now, false);
@@ -274,6 +293,7 @@ void SourceSession::choose_next_round(Instant now) {
 // Takes every device's dirty set: the lists go first and are answered before their blocks travel.
 void SourceSession::begin_pass(Instant now, bool last) {
   round_blocks_ = 0;
+  hashes_due_ = dirty_count() > 0;
   for (Device& d : devices_) {
     if (!d.taking_part) continue;
     const Bitset dirty = d.spec.tracker->take();
@@ -302,13 +322,52 @@ void SourceSession::begin_lock(Instant now) {
   const Duration patience =
       std::min(config_.downtime_max_ever, config_.downtime_max * (std::int64_t{1} << std::min(misses_, 10u)));
   lock_deadline_ = now + patience;
+  if (has_lock_events()) return send_lock_event(now, EventType::pre_lock);
   locked_ = true;
   work_.push_back(LockGroup{});
 }
 
 void SourceSession::handle_locked(Instant now) {
   if (phase_ != Phase::locking) return;
+  if (has_lock_events()) return send_lock_event(now, EventType::post_lock);
   begin_pass(now, true);
+}
+
+void SourceSession::send_lock_event(Instant now, EventType type) {
+  const DeviceId device = devices_.front().spec.id;
+  const Request request{.kind = Request::Kind::event, .sent = now, .event = type, .attempt = misses_};
+  work_.push_back(SendEvent{device, outstanding_.add(device, request), type});
+}
+
+// PreLock → lock → PostLock → the set; unless it is the last: PreUnlock → unlock → PostUnlock, and the round (silo.md 6.6).
+void SourceSession::answer_lock_event(Instant now, EventType type) {
+  if (type == EventType::pre_lock) {
+    locked_ = true;
+    work_.push_back(LockGroup{});
+  } else if (type == EventType::post_lock) {
+    if (dirty_count() == 0 || round_ >= config_.rounds_max) return begin_pass(now, true);
+    send_lock_event(now, EventType::pre_unlock);
+  } else if (type == EventType::pre_unlock) {
+    locked_ = false;
+    lock_deadline_ = Instant::never();
+    work_.push_back(UnlockGroup{""});
+    send_lock_event(now, EventType::post_unlock);
+  } else {
+    ++round_;
+    phase_ = Phase::rounds;
+    begin_pass(now, false);
+  }
+}
+
+// True: they have just been asked for, and are to be answered first.
+bool SourceSession::send_hashes(Instant now) {
+  if (!config_.lone_device || !config_.hashes || !std::exchange(hashes_due_, false)) return false;
+  for (Device& d : devices_) {
+    if (!d.taking_part) continue;
+    d.hashes_awaited = true;
+    work_.push_back(SendHashes{d.spec.id, outstanding_.add(d.spec.id, Request{.kind = Request::Kind::hashes, .sent = now})});
+  }
+  return true;
 }
 
 void SourceSession::give_lock_up(std::string reason) {
@@ -339,6 +398,7 @@ void SourceSession::complete(Instant now) {
   for (Device& d : devices_) {
     if (!d.taking_part || d.completed) continue;
     const Request request{.kind = Request::Kind::event, .sent = now, .event = EventType::completed, .attempt = misses_};
+    ++d.completed_awaited;  // after a miss, a peer that has not answered it yet is not worth another lock
     work_.push_back(SendEvent{d.spec.id, outstanding_.add(d.spec.id, request), EventType::completed});
     if (godwit) work_.push_back(SendPrepare{d.spec.id});
     if (!godwit) return;  // the next one after this one's ack
@@ -350,7 +410,13 @@ void SourceSession::answer_event(Instant now, const Request& request, Device* de
     post_copy_ = true;
     return;
   }
-  if (!device || phase_ != Phase::completing || request.attempt != misses_) return;
+  if (device && request.event == EventType::completed) --device->completed_awaited;
+  if (!device || request.attempt != misses_) return;
+  if (request.event != EventType::completed) {
+    if (phase_ == Phase::locking) answer_lock_event(now, request.event);
+    return;
+  }
+  if (phase_ != Phase::completing) return;
   device->completed = true;
   if (peer_ == PeerKind::original || config_.lone_device) complete(now);
 }
@@ -414,7 +480,7 @@ std::optional<SourceWork> SourceSession::poll_move(Instant now, Device& d, bool 
 
   const Geometry geometry = d.spec.geometry();
   const bool first_pass = phase_ == Phase::first_pass;
-  if (first_pass && !urgent_only) {
+  if (first_pass && !urgent_only && d.spec.skips_holes) {
     // What lies ahead is asked for before the order reaches it; asking is a read, so it is tracked first.
     const std::uint64_t window = std::max<std::uint64_t>(1, config_.extents_window_bytes / geometry.block_size_bytes);
     if (d.extents_known < geometry.block_count() && !d.extents_asked && d.order.next_unsent() + window / 2 >= d.extents_known) {

@@ -41,8 +41,10 @@ struct SourceConfig {
   std::uint64_t extents_window_bytes = 256ull << 20;  // asked for at a time
   std::uint32_t dirty_list_blocks_max = 1u << 20;
   LegacyHandOver legacy = LegacyHandOver::none;
-  bool lone_device = false;  // DevInfo instead of DeviceGroupInfo; never a hand-over
-  bool lock_events = false;  // PreLock … PostUnlock around the lock (lone device only)
+  bool lone_device = false;                  // DevInfo instead of DeviceGroupInfo; never a hand-over
+  bool lock_events = false;                  // PreLock … PostUnlock: every round takes its set under a lock (lone device only)
+  bool hashes = false;                       // a manifest of what was sent, after each pass (lone device only)
+  std::uint32_t read_bytes_max = 64u << 20;  // of one ReadAt
   BulkWindow::Limits window = {};
 };
 
@@ -54,6 +56,7 @@ struct SourceDevice {
   OrderKind order = OrderKind::volatility;
   std::optional<Bitset> base_blocks;  // blocks of a base both sides have: sent as sub-type 3, tracked by now
   bool has_alternates = false;        // an AlternateSources packet is to go before the first block
+  bool skips_holes = true;            // zeros go as runs; not where every block is to be named by its hash
 
   Geometry geometry() const { return {info.size, info.block_size}; }
 };
@@ -99,6 +102,10 @@ struct SendDirtyList {
   TxId tx;
   std::vector<std::uint32_t> blocks;
 };
+struct SendHashes {  // of every block sent so far
+  DeviceId device;
+  TxId tx;
+};
 struct SendEvent {
   DeviceId device;
   TxId tx;
@@ -135,8 +142,8 @@ struct SessionFailed {
 };
 
 using SourceWork = std::variant<SendGroupInfo, SendDevInfo, SendAlreadyHave, SendAlternateSources, MoveBlock, MoveZeroes,
-                                AskExtents, SendDirtyList, SendEvent, SendPrepare, LockGroup, UnlockGroup, RelinquishGroup,
-                                AnswerRead, AnswerReadByHash, RoundDone, CopyCompleted, SessionFailed>;
+                                AskExtents, SendDirtyList, SendHashes, SendEvent, SendPrepare, LockGroup, UnlockGroup,
+                                RelinquishGroup, AnswerRead, AnswerReadByHash, RoundDone, CopyCompleted, SessionFailed>;
 
 class SourceSession {
  public:
@@ -149,6 +156,8 @@ class SourceSession {
   void handle_peer(Instant now, PeerKind kind);
   // godwit: the device's Ownership has accepted it, ACCEPT has been sent.
   void handle_accepted(Instant now, DeviceId device);
+  // Blocks announced as the base's that were written here before they were tracked: they are sent after all.
+  void handle_base_written(DeviceId device, const Bitset& blocks);
   // godwit: a PULL for the device has come; without one it takes no part.
   void handle_wanted(DeviceId device);
   void handle_packet(Instant now, const FrameHeader& header, const Packet& packet);
@@ -177,7 +186,7 @@ class SourceSession {
 
  private:
   struct Request {
-    enum class Kind : std::uint8_t { already_have, blocks, dirty_list, event } kind{};
+    enum class Kind : std::uint8_t { already_have, blocks, dirty_list, hashes, event } kind{};
     std::uint64_t first = 0;  // blocks
     std::uint64_t last = 0;
     std::uint64_t bytes = 0;       // decoded: what the answer must say
@@ -202,11 +211,14 @@ class SourceSession {
     bool ready = false;
     std::uint32_t blocks_in_flight = 0;
     std::uint32_t in_flight_max = 0;
-    std::uint32_t lists_awaited = 0;                               // DirtyLists not yet answered; blocks wait for them
+    std::uint32_t completed_awaited = 0;  // Completed not yet answered, also of a lock that was missed
+    std::uint32_t lists_awaited = 0;      // DirtyLists not yet answered; blocks wait for them
+    bool hashes_awaited = false;
     std::vector<std::pair<std::uint64_t, std::uint32_t>> refused;  // blocks refused by the destination, and how often
   };
 
   Device* find(DeviceId device);
+  static std::optional<Request::Kind> kind_answered_by(const Packet& packet);
   void answer_write(Instant now, const FrameHeader& header, std::optional<std::uint32_t> length);
   void block_refused(Device& device, const Request& request, const std::string& why);
   void handle_need(Device& device, std::int64_t offset, std::int32_t length);
@@ -220,6 +232,10 @@ class SourceSession {
   void send_dirty_lists(Instant now, Device& device, const Bitset& dirty);
   bool is_custom_hand_over() const;
   void choose_next_round(Instant now);
+  bool send_hashes(Instant now);
+  bool has_lock_events() const { return config_.lone_device && config_.lock_events; }
+  void send_lock_event(Instant now, EventType type);
+  void answer_lock_event(Instant now, EventType type);
   void begin_lock(Instant now);
   void give_lock_up(std::string reason);
   void complete(Instant now);
@@ -246,6 +262,7 @@ class SourceSession {
   std::uint64_t dropped_answers_ = 0;
   std::uint32_t misses_ = 0;
   bool locked_ = false;
+  bool hashes_due_ = true;      // once in a pass that sends anything
   bool relinquishing_ = false;  // towards an original: asked for, then durable
   bool relinquished_ = false;
   bool post_copy_ = false;  // an original has resumed: the last blocks follow

@@ -8,6 +8,9 @@
 
 namespace godwit::volume {
 
+// Blocks read at a time to compare them with a manifest.
+static constexpr std::size_t kHashChecksAtOnce = 16;
+
 DestinationLink::DestinationLink(DriverContext context, DestinationOwner& owner, LinkId id, std::unique_ptr<net::Stream> stream,
                                  DestinationOptions options, BlockSource* blocks)
     : context_(context),
@@ -196,13 +199,17 @@ void DestinationLink::handle_control_frame(ConstBytes payload) {
     for (auto& [id, d] : devices_)
       if (d.volume && d.volume->id() == message.volume) d.volume->ownership().set_whole(session_.is_whole(id));
   owner_.handle_control(*this, message);
+  if (link_.is_closed()) return;
+  // What was decided counts for the very next frame, also while the record that says so is still being written.
+  for (auto& [id, d] : devices_)
+    if (d.volume) update_admission(id, d);
   work();
 }
 
 void DestinationLink::handle_hello(const ControlMessage& hello) {
   if (peer_) return;
   if (*hello.host == owner_.local_host().host) return fail("the peer has our own host id: a cloned data directory, or ourselves");
-  peer_ = Sender{id_, *hello.host, *hello.boot, *hello.name, hello.address.value_or("")};
+  peer_ = Sender{id_, *hello.host, *hello.boot, *hello.name, remote_.text()};  // we dialled it there
   owner_.handle_link_up(*this);
 }
 
@@ -224,6 +231,7 @@ void DestinationLink::pull(DeviceId id, Volume& volume, std::uint64_t word) {
 }
 
 void DestinationLink::start_receiving(Volume& volume) {
+  if (link_.is_closed()) return;
   for (auto& [id, d] : devices_) {
     if (d.volume != &volume) continue;
     d.receiving = true;
@@ -245,12 +253,13 @@ Admission DestinationLink::admission_of(const Device& d) const {
   if (decided == CopyState::owned) return Admission::owned;
   if (original_) return Admission::store;
   if (decided != CopyState::receiving) return Admission::not_accepted;
-  const bool mine = ownership.session().has_value();
-  if (!mine) return Admission::not_accepted;
+  if (ownership.session_link() != id_) return Admission::not_accepted;
   return d.receiving && ownership.durable_record().state == CopyState::receiving ? Admission::store : Admission::hold;
 }
 
 void DestinationLink::update_admission(DeviceId id, Device& d) {
+  // The cache goes when the copy is owned, and another session has another one.
+  session_.set_cache(id, original_ || d.volume->ownership().session_link() == id_ ? d.volume->cache() : nullptr);
   const Admission admission = admission_of(d);
   if (admission == session_.admission(id)) return;
   session_.set_admission(id, admission);
@@ -262,6 +271,8 @@ void DestinationLink::update_admission(DeviceId id, Device& d) {
 }
 
 void DestinationLink::handle_mode(Volume& volume) {
+  if (carries(volume) && volume.ownership().is_failed())
+    return fail("volume " + volume.name() + " waits for a start: its record could not be written");
   for (auto& [id, d] : devices_)
     if (d.volume == &volume && !link_.is_closed()) update_admission(id, d);
   check_owning();
@@ -350,7 +361,11 @@ void DestinationLink::stored(const StoreData& work, Result<void> result) {
   payloads_.erase(work.payload);
   Volume& volume = *devices_.at(work.device).volume;
   if (!link_.is_closed()) {
-    if (!result) owner_.note(NoteLevel::warning, "volume " + volume.name() + ": " + result.error().message());
+    if (!result) {
+      store_error_ = "volume " + volume.name() + " can not be stored here: " + std::string(name_of(result.error().kind())) +
+                     ": " + result.error().message();
+      owner_.note(NoteLevel::warning, *store_error_);
+    }
     session_.handle_stored(work.device, work.tx, result.has_value());
     volume.face().wake_waiters();
     this->work();
@@ -366,13 +381,20 @@ void DestinationLink::fetch_by_hash(const FetchByHash& work) {
   ++operations_;
   blocks_->fetch(work.hash, [this, alive = alive_, work](Result<Bytes> bytes) {
     if (!*alive) return;
-    if (bytes && bytes->size() == work.length) {
-      net::Lease data = context_.buffers.lease(bytes->size());
-      std::memcpy(data.bytes().data(), bytes->data(), bytes->size());
-      store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
-    } else if (!link_.is_closed()) {
-      session_.handle_fetched(work.device, work.offset, false);
+    if (!link_.is_closed()) {
+      if (bytes) {
+        const PayloadToken token = next_payload_++;
+        Payload payload{context_.buffers.lease(bytes->size()), {}};
+        std::copy(bytes->begin(), bytes->end(), payload.buffer.bytes().begin());
+        payload.body = payload.buffer.bytes();
+        payload.is_block = true;
+        payloads_.emplace(token, std::move(payload));
+        session_.handle_found(work.device, work.offset, token);
+      } else {
+        session_.handle_fetched(work.device, work.offset, false);
+      }
       this->work();
+      link_.resume();
     }
     operation_ended();
   });
@@ -381,48 +403,44 @@ void DestinationLink::fetch_by_hash(const FetchByHash& work) {
 void DestinationLink::store_fetched(const StoreFetched& work) {
   Payload payload = std::move(payloads_.at(work.payload));
   payloads_.erase(work.payload);
-  const Result<Packet> packet = decode_packet(payload.body);
-  ConstBytes bytes;
-  if (const auto* read = std::get_if<ReadAtResponse>(&*packet)) bytes = read->payload;
-  if (const auto* read = std::get_if<ReadByHashResponse>(&*packet)) bytes = read->payload;
-  net::Lease data = context_.buffers.lease(bytes.size());
-  std::memcpy(data.bytes().data(), bytes.data(), bytes.size());
-  store_if_hash_matches(work.device, work.offset, work.hash, work.length, std::move(data));
-}
-
-void DestinationLink::store_if_hash_matches(DeviceId id, std::uint64_t offset, const Sha256& hash, std::uint32_t length,
-                                            net::Lease data) {
-  const ConstBytes bytes = data.bytes();
-  if (bytes.size() != length || sha256(bytes) != hash) {
-    owner_.note(NoteLevel::warning, "the bytes found for a block announced by hash have another hash; it is asked for again");
-    session_.handle_fetched(id, offset, false);
-    return work();
+  ConstBytes bytes = payload.body;
+  if (!payload.is_block) {
+    const Result<Packet> packet = decode_packet(payload.body);
+    const auto* read = std::get_if<ReadAtResponse>(&*packet);
+    bytes = read ? read->payload : std::get<ReadByHashResponse>(*packet).payload;
+  }
+  if (bytes.size() != work.length || (work.hash && sha256(bytes) != *work.hash)) {
+    owner_.note(NoteLevel::warning, "the bytes found for a block announced by hash have another hash or length");
+    return session_.handle_fetched(work.device, work.offset, false);
   }
   ++operations_;
-  devices_.at(id).volume->store_remote(offset, bytes,
-                                       [this, alive = alive_, id, offset, data = std::move(data)](Result<void> result) {
-                                         if (!*alive) return;
-                                         if (!link_.is_closed()) {
-                                           session_.handle_fetched(id, offset, result.has_value());
-                                           devices_.at(id).volume->face().wake_waiters();
-                                           work();
-                                           link_.resume();
-                                         }
-                                         operation_ended();
-                                       });
+  devices_.at(work.device)
+      .volume->store_remote(work.offset, bytes, [this, alive = alive_, work, buffer = payload.buffer](Result<void> result) {
+        if (!*alive) return;
+        if (!link_.is_closed()) {
+          session_.handle_fetched(work.device, work.offset, result.has_value());
+          devices_.at(work.device).volume->face().wake_waiters();
+          this->work();
+          link_.resume();
+        }
+        operation_ended();
+      });
 }
 
 void DestinationLink::respond_read(const RespondRead& work) {
-  net::Lease buffer = context_.buffers.lease(work.length);
+  const net::Lease buffer = context_.buffers.lease(work.length);
   const MutableBytes into = buffer.bytes();
+  read_bytes_ += work.length;
   ++operations_;
   devices_.at(work.device).volume->read_range(work.offset, into, [this, alive = alive_, work, buffer](Result<void> result) {
     if (!*alive) return;
+    read_bytes_ -= work.length;
     if (!link_.is_closed()) {
       if (result)
         send_packet(work.device, work.tx, ReadAtResponse{work.length, buffer.bytes()});
       else
         send_packet(work.device, work.tx, ReadAtResponseErr{});
+      link_.resume();
     }
     operation_ended();
   });
@@ -463,7 +481,7 @@ void DestinationLink::check_owning() {
     session_.handle_completed(id, *std::exchange(d.owning, std::nullopt), true);
     owner_.handle_original_completed(*this, *d.volume, true);
   }
-  if (custom_ && !options_.post_copy && std::all_of(devices_.begin(), devices_.end(), [](const auto& entry) {
+  if (custom_ && !custom_answered_ && std::all_of(devices_.begin(), devices_.end(), [](const auto& entry) {
         return entry.second.volume->ownership().is_owner();
       }))
     custom_acknowledged();
@@ -473,7 +491,8 @@ void DestinationLink::check_owning() {
 }
 
 void DestinationLink::custom_acknowledged() {
-  send_packet(kControlDevice, *std::exchange(custom_, std::nullopt), EventResponse{});
+  custom_answered_ = true;
+  send_packet(kControlDevice, *custom_, EventResponse{});
 }
 
 void DestinationLink::reached_custom(const ReachedCustom& work) {
@@ -491,10 +510,10 @@ void DestinationLink::reached_custom(const ReachedCustom& work) {
     return;
   }
   custom_ = work.tx;
+  custom_answered_ = false;
   if (!whole) {  // from here on losing the source loses data, as --post-copy says
     for (auto& [id, d] : devices_) d.volume->face().set_policy(true, true);
-    send_packet(kControlDevice, work.tx, EventResponse{});
-    return;
+    return custom_acknowledged();
   }
   for (auto& [id, d] : devices_) {
     ++operations_;
@@ -510,21 +529,26 @@ void DestinationLink::reached_custom(const ReachedCustom& work) {
   }
 }
 
+// A few blocks at a time: the manifest may name every block of a large volume.
 void DestinationLink::check_hashes(const CheckHashes& work) {
-  Volume& volume = *devices_.at(work.device).volume;
-  for (const Hashes::Entry& entry : work.blocks) {
-    const BlockIndex block{entry.block};
-    net::Lease buffer = context_.buffers.lease(volume.geometry().length_of(block));
-    const MutableBytes into = buffer.bytes();
-    ++operations_;
-    volume.read_block(block, into, [this, alive = alive_, entry, buffer, name = volume.name()](Result<void> result) {
-      if (!*alive) return;
-      if (!result || sha256(buffer.bytes()) != entry.hash)
-        owner_.note(NoteLevel::warning, "volume " + name + ": block " + std::to_string(entry.block) +
-                                            " does not have the hash that the source announced");
-      operation_ended();
-    });
-  }
+  auto checks = std::make_shared<HashChecks>(HashChecks{work.device, work.blocks, 0});
+  for (std::size_t i = 0; i < kHashChecksAtOnce; ++i) check_next_hash(checks);
+}
+
+void DestinationLink::check_next_hash(const std::shared_ptr<HashChecks>& checks) {
+  if (checks->next == checks->blocks.size() || link_.is_closed()) return;
+  const Hashes::Entry entry = checks->blocks[checks->next++];
+  Volume& volume = *devices_.at(checks->device).volume;
+  const net::Lease buffer = context_.buffers.lease(volume.geometry().length_of(BlockIndex{entry.block}));
+  ++operations_;
+  volume.read_block(BlockIndex{entry.block}, buffer.bytes(), [this, alive = alive_, checks, entry, buffer](Result<void> result) {
+    if (!*alive) return;
+    if (!result || sha256(buffer.bytes()) != entry.hash)
+      owner_.note(NoteLevel::warning, "volume " + devices_.at(checks->device).volume->name() + ": block " +
+                                          std::to_string(entry.block) + " does not have the hash that the source announced");
+    check_next_hash(checks);
+    operation_ended();
+  });
 }
 
 }  // namespace godwit::volume

@@ -75,6 +75,11 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   bool is_from_original() const { return original_; }
   std::uint64_t bytes_received() const { return link_.bytes_received(); }
   const DestinationSession& session() const { return session_; }
+  bool is_closed() const { return link_.is_closed(); }
+  // Store operations are under way.
+  bool is_busy() const { return operations_ > 0; }
+  // Why something could not be stored here, if so.
+  std::optional<std::string> store_error() const { return session_.has_failed_writes() ? store_error_ : std::nullopt; }
 
  private:
   struct Device {
@@ -87,12 +92,13 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   struct Payload {
     net::Lease buffer;
     ConstBytes body;
+    bool is_block = false;  // of the block source: the bytes themselves, not a packet
   };
 
   void handle_frame(const FrameHeader& header, ConstBytes body, net::Lease buffer) override;
   MutableBytes place(const FrameHeader& header, const RawWriteHead& head) override;
   void handle_placed(const FrameHeader& header, const RawWriteHead& head) override;
-  bool wants_input() override { return session_.wants_input(); }
+  bool wants_input() override { return session_.wants_input() && read_bytes_ < options_.config.read_bytes_max; }
   void handle_closed(std::optional<Error> error) override;
 
   void open_devices(OpenDevices work);
@@ -107,11 +113,16 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   void stored(const StoreData& work, Result<void> result);
   void fetch_by_hash(const FetchByHash& work);
   void store_fetched(const StoreFetched& work);
-  void store_if_hash_matches(DeviceId device, std::uint64_t offset, const Sha256& hash, std::uint32_t length, net::Lease data);
   void respond_read(const RespondRead& work);
   void reached_completed(const ReachedCompleted& work);
   void reached_custom(const ReachedCustom& work);
+  struct HashChecks {
+    DeviceId device;
+    std::vector<Hashes::Entry> blocks;
+    std::size_t next = 0;
+  };
   void check_hashes(const CheckHashes& work);
+  void check_next_hash(const std::shared_ptr<HashChecks>& checks);
   void check_owning();
   void custom_acknowledged();
   void touch_ahead(Device& device, std::uint64_t offset);
@@ -127,6 +138,7 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   DestinationOptions options_;
   BlockSource* blocks_;
   DestinationSession session_;
+  std::optional<std::string> store_error_;
   FrameLink link_;
   net::Address remote_;
   std::optional<Sender> peer_;
@@ -138,7 +150,9 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   std::unordered_map<PayloadToken, Payload> payloads_;
   PayloadToken next_payload_ = 1;
   std::optional<std::pair<RefuseCode, std::string>> refusal_;
-  std::optional<TxId> custom_;
+  std::optional<TxId> custom_;    // Custom/0 has come …
+  bool custom_answered_ = false;  // … and was acknowledged
+  std::uint64_t read_bytes_ = 0;  // of the peer's ReadAts, being read
   TxId control_tx_{0x80000000};
   std::size_t operations_ = 0;  // store operations under way
   std::vector<net::Task> when_idle_;

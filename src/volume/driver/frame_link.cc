@@ -52,7 +52,7 @@ void FrameLink::pump() {
   const bool going_on = parse();
   if (!*alive) return;
   pumping_ = false;
-  if (going_on && !reading_ && !closed_ && (incoming_ || handler_.wants_input())) read_more();
+  if (going_on && !reading_ && !closed_ && (incoming_ || wants_input())) read_more();
 }
 
 bool FrameLink::parse() {
@@ -64,7 +64,7 @@ bool FrameLink::parse() {
       if (!*alive) return false;
       continue;
     }
-    if (end_ - begin_ < kFrameHeaderSize || !handler_.wants_input()) return true;
+    if (end_ - begin_ < kFrameHeaderSize || !wants_input()) return true;
     const ConstBytes available{received_.data() + begin_, end_ - begin_};
     const FrameHeader header = decode_frame_header(available.first(kFrameHeaderSize));
     const std::uint32_t limit = first_frame_ ? limits_.body_bytes_first : limits_.body_bytes;
@@ -163,6 +163,7 @@ void FrameLink::handle_read(Result<std::size_t> count) {
 void FrameLink::send(Lane lane, Bytes head, ConstBytes payload, net::Lease buffer) {
   if (closed_) return;
   std::deque<Out>& queue = queues_[static_cast<unsigned>(lane)];
+  if (lane == Lane::urgent) urgent_bytes_ += head.size() + payload.size();
   if (payload.empty() && !queue.empty() && queue.back().payload.empty() && queue.back().head.size() < kSmallFrame) {
     append(queue.back().head, head);
   } else {
@@ -183,7 +184,10 @@ void FrameLink::flush() {
   std::size_t bulk = 0;
   for (std::deque<Out>& queue : queues_) {
     while (!queue.empty() && in_write_.size() < kFramesPerWrite && bulk < kBulkPerWrite) {
-      bulk += &queue == &queues_[1] ? queue.front().payload.size() : 0;
+      if (&queue == &queues_[1])
+        bulk += queue.front().payload.size();
+      else
+        urgent_bytes_in_write_ += queue.front().head.size() + queue.front().payload.size();
       in_write_.push_back(std::move(queue.front()));
       queue.pop_front();
     }
@@ -204,7 +208,10 @@ void FrameLink::flush() {
     writing_ = false;
     in_write_.clear();
     if (!result) return end(std::move(result).error());
+    const bool held_back = urgent_bytes_ >= limits_.answer_bytes;
+    urgent_bytes_ -= std::exchange(urgent_bytes_in_write_, 0);
     flush();
+    if (held_back && *alive) pump();
   });
 }
 

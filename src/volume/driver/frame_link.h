@@ -37,6 +37,7 @@ class FrameLink {
   struct Limits {
     std::uint32_t body_bytes_first = 16u << 20;  // of the first packet of a fresh connection
     std::uint32_t body_bytes = 64u << 20;        // of later ones; raised by announced block sizes
+    std::size_t answer_bytes = 64u << 20;        // urgent and unsent: a peer that asks and does not take the answers is not read
   };
 
   FrameLink(net::Scheduler& scheduler, net::BufferPool& buffers, std::unique_ptr<net::Stream> stream, FrameHandler& handler,
@@ -75,6 +76,7 @@ class FrameLink {
   };
 
   void pump();
+  bool wants_input() { return urgent_bytes_ < limits_.answer_bytes && handler_.wants_input(); }
   bool parse();  // false: the connection is over
   bool begin_large(const FrameHeader& header, ConstBytes available);
   void finish_large();
@@ -102,6 +104,8 @@ class FrameLink {
   std::deque<Out> queues_[2];
   std::vector<Out> in_write_;
   std::vector<ConstBytes> spans_;
+  std::size_t urgent_bytes_ = 0;  // queued or being written
+  std::size_t urgent_bytes_in_write_ = 0;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_received_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -1,6 +1,6 @@
-// Moves with everything that goes wrong: connections cut, processes killed, power lost, disks slow, peers that stand still. A fault
-// may end a move, delay it or begin it again; it never makes two owners, loses a flushed write, shows a reader anything torn, absent
-// or (at the owner) old, or leaves the volume without an owner once everybody is back.
+// Moves with everything that goes wrong: connections cut, processes killed, power lost, disks slow, peers that stand still. A
+// fault may end a move, delay it or begin it again; it never makes two owners, loses a flushed write, shows a reader anything
+// torn, absent or (at the owner) old, or leaves the volume without an owner once everybody is back.
 #include "volume/driver/move_scene_test.h"
 
 namespace godwit::volume {
@@ -17,10 +17,15 @@ struct Faults {
   unsigned stalls = 0;        // a machine stands still for up to a second
   bool slow_disks = false;    // and answers in any order
   unsigned volumes = 1;
-  std::uint64_t rest = 0;     // bytes behind the last whole block
+  std::uint64_t rest = 0;  // bytes behind the last whole block
   bool in_memory = false;
   std::uint64_t blocks = 48;
 };
+
+// Lines cost time: only a run that is repeated for its own sake makes them.
+std::size_t trace_lines() {
+  return std::getenv("GODWIT_SEEDS_FROM") ? 400 : 0;
+}
 
 HostOptions quick_options() {
   HostOptions options;
@@ -42,13 +47,13 @@ sim::DiskQuality slow_disk() {
 class FaultRun {
  public:
   FaultRun(const Faults& faults, std::uint64_t seed)
-      : faults_(faults), scene_(seed, SceneOptions{quick_options(), faults.in_memory, 400}) {
+      : faults_(faults), scene_(seed, SceneOptions{quick_options(), faults.in_memory, trace_lines()}) {
     if (faults.slow_disks)
       for (const char* host : {"a", "b"}) scene_.machine(host).disk().set_quality(slow_disk());
     for (unsigned i = 0; i < faults.volumes; ++i) {
       const std::string name = "disk" + std::to_string(i);
       scene_.create("a", faults.blocks * kBlock + faults.rest, name);
-      casts_.push_back(std::make_unique<Cast>(scene_, name, faults.blocks, std::vector<std::string>{"a", "b"}, faults.rest));
+      casts_.push_back(std::make_unique<Cast>(scene_, name, faults.blocks, std::vector<std::string>{"a"}, faults.rest));
     }
   }
 
@@ -64,8 +69,9 @@ class FaultRun {
     ASSERT_NO_FATAL_FAILURE(settle());
     scene_.run_for(Duration::milliseconds(20));
     for (auto& cast : casts_) cast->stop();
-    ASSERT_TRUE(scene_.run_until([&] { return std::all_of(casts_.begin(), casts_.end(), [](auto& cast) { return cast->is_idle(); }); },
-                                 Duration::seconds(30)))
+    ASSERT_TRUE(
+        scene_.run_until([&] { return std::all_of(casts_.begin(), casts_.end(), [](auto& cast) { return cast->is_idle(); }); },
+                         Duration::seconds(30)))
         << "a client's request hangs" << scene_.why();
     for (auto& cast : casts_) {
       cast->check_all("b");
@@ -93,22 +99,25 @@ class FaultRun {
   void crash(const std::string& host) {
     if (!scene_.machine(host).is_up()) return;
     const bool power = scene_.world.random().chance(faults_.power_chance);
-    if (power)
-      for (auto& cast : casts_) cast->note_power_loss(host);
+    for (auto& cast : casts_) cast->note_crash(host, power);
     scene_.crash(host, {power ? sim::CrashNotice::silence : sim::CrashNotice::reset, power});
-    scene_.world.schedule(scene_.world.between(scene_.world.random(), Duration::milliseconds(1), Duration::milliseconds(50)), [this, host] {
-      scene_.restart(host);
-      for (auto& cast : casts_) {
-        if (host == "a") cast->start_face("a");
-        if (host == "b") cast->start_early_reads("b");
-      }
-    });
+    scene_.world.schedule(scene_.world.between(scene_.world.random(), Duration::milliseconds(1), Duration::milliseconds(50)),
+                          [this, host] {
+                            scene_.restart(host);
+                            // Peers that heard nothing learn now, as keep-alive probes tell them.
+                            for (const char* peer : {"a", "b", "user"})
+                              if (peer != host) scene_.fabric.cut(host, peer);
+                            for (auto& cast : casts_) {
+                              if (host == "a") cast->start_face("a");
+                              if (host == "b") cast->start_early_reads("b");
+                            }
+                          });
   }
   // Everybody is back: the move ends by itself, or when an operator asks once more.
   void settle() {
     const auto settled = [&] { return scene_.machine("a").is_up() && scene_.machine("b").is_up() && scene_.owns_all("b"); };
     for (int attempt = 0; attempt < 4; ++attempt) {
-      if (scene_.run_until(settled, Duration::seconds(8))) return;
+      if (scene_.run_until(settled, Duration::seconds(2))) return;
       ASSERT_FALSE(scene_.world.failed()) << scene_.why();
       clear_strays();
       scene_.pull("b", "a");
@@ -123,7 +132,8 @@ class FaultRun {
       if (there(name + ".own") || scene_.volume("b", name)) continue;
       for (const std::string& stray : {name + ".partial", name})
         if (there(stray))
-          (void)sim::wait_for<void>(scene_.world, [&](Done<void> done) { scene_.on("b").directory.remove(stray, std::move(done)); });
+          (void)sim::wait_for<void>(scene_.world,
+                                    [&](Done<void> done) { scene_.on("b").directory.remove(stray, std::move(done)); });
     }
   }
 
@@ -141,19 +151,27 @@ TEST(MoveUnderFaults, EndsWithOneOwnerAndLosesNothing) {
       {.name = "B crashes", .seeds = 50, .crashes_of_b = 1},
       {.name = "both crash, more than once, and cuts", .seeds = 60, .cuts = 2, .crashes_of_a = 2, .crashes_of_b = 2},
       {.name = "slow disks that answer in any order", .seeds = 20, .slow_disks = true},
+      {.name = "slow disks and cuts", .seeds = 40, .cuts = 6, .slow_disks = true},
       {.name = "slow disks and crashes", .seeds = 30, .crashes_of_a = 1, .crashes_of_b = 1, .slow_disks = true},
       {.name = "machines that stand still", .seeds = 20, .cuts = 1, .stalls = 3},
       {.name = "three volumes in one group", .seeds = 15, .volumes = 3, .blocks = 24},
-      {.name = "three volumes, crashes and cuts", .seeds = 30, .cuts = 1, .crashes_of_a = 1, .crashes_of_b = 1, .volumes = 3, .blocks = 24},
+      {.name = "three volumes, crashes and cuts",
+       .seeds = 30,
+       .cuts = 1,
+       .crashes_of_a = 1,
+       .crashes_of_b = 1,
+       .volumes = 3,
+       .blocks = 24},
       {.name = "a short last block", .seeds = 10, .rest = 1000},
       {.name = "a short last block, crashes", .seeds = 15, .crashes_of_a = 1, .crashes_of_b = 1, .rest = 513},
       {.name = "volumes in memory", .seeds = 10, .cuts = 1, .in_memory = true},
   };
-  const char* only = std::getenv("GODWIT_ROW");
+  // The rows share the seeds: of 500 in all, as many as each says.
+  const sim::Seeds all = sim::scenario_seeds(500);
   for (const Faults& row : rows) {
-    if (only && row.name != only) continue;
+    const std::uint64_t share = std::max<std::uint64_t>(1, row.seeds * all.count / 500);
     std::uint64_t early_reads = 0, compared = 0;
-    for (const std::uint64_t seed : sim::scenario_seeds(row.seeds)) {
+    for (const std::uint64_t seed : sim::Seeds{all.first, share}) {
       SCOPED_TRACE(row.name + ", seed " + std::to_string(seed));
       FaultRun run(row, seed);
       run.run();
@@ -161,9 +179,10 @@ TEST(MoveUnderFaults, EndsWithOneOwnerAndLosesNothing) {
       compared += run.compared;
       if (testing::Test::HasFatalFailure() || testing::Test::HasFailure()) return;
     }
-    EXPECT_GT(early_reads, 0) << row.name << ": no reader came early: it tests little";
+    if (share < 5) continue;
+    EXPECT_GT(early_reads, 0u) << row.name << ": no reader came early: it tests little";
     if (!row.in_memory) {
-      EXPECT_GT(compared, 0) << row.name << ": no hand-over was compared";
+      EXPECT_GT(compared, 0u) << row.name << ": no hand-over was compared";
     }
   }
 }

@@ -32,16 +32,24 @@ void RelayClient::update() {
     context_.scheduler.cancel(timer_);
     dialling_ = false;
     if (client_) {
-      // What it has not answered yet comes back as "moved" and is executed here, or fails when B ends the connection.
+      // What it has not answered yet comes back as "moved" and is executed here, or fails when the connection ends.
       volume_.face().set_relay(nullptr);
+      client_->on_lost([](Error) {});
       retiring_.push_back(std::move(client_));
-      retiring_.back()->on_lost([this, alive = alive_](Error) {
-        if (*alive) context_.scheduler.post([ended = std::move(retiring_)] {});
-      });
+      sweep();
     }
     return;
   }
   if (!client_ && !dialling_) dial();
+}
+
+// Leaves the former owner once everything is answered.
+void RelayClient::sweep() {
+  context_.scheduler.schedule(context_.scheduler.now() + Duration::milliseconds(10), [this, alive = alive_] {
+    if (!*alive) return;
+    std::erase_if(retiring_, [](const auto& client) { return client->unanswered() == 0; });
+    if (!retiring_.empty()) sweep();
+  });
 }
 
 void RelayClient::dial() {
@@ -143,18 +151,13 @@ void RelayClient::lost(const Error& error) {
 
 template <class T>
 void RelayFace::pass(Done<T> done, std::move_only_function<void(Done<T>)> execute) {
-  switch (volume_.face().mode()) {
-    case FaceMode::serve: return execute(std::move(done));
-    case FaceMode::hold:
-      if (volume_.ownership().record().state == CopyState::owned) {  // locked: the lock's end decides
-        held_.push_back([this, done = std::move(done), execute = std::move(execute)]() mutable {
-          pass<T>(std::move(done), std::move(execute));
-        });
-        return;
-      }
-      [[fallthrough]];
-    default: return done(fail(ErrorKind::moved, "the volume has gone on"));
-  }
+  const Record& record = volume_.ownership().record();
+  if (record.state != CopyState::owned || record.chain.tip()->tag != tip_)
+    return done(fail(ErrorKind::moved, "the volume has gone on"));
+  if (volume_.face().mode() != FaceMode::hold) return execute(std::move(done));
+  // Locked: the lock's end decides.
+  held_.push_back(
+      [this, done = std::move(done), execute = std::move(execute)]() mutable { pass<T>(std::move(done), std::move(execute)); });
 }
 
 void RelayFace::update() {
@@ -208,7 +211,7 @@ void RelayGate::handle_option(exports::ConnectionId connection, std::uint32_t, C
   const ControlMessage& m = *decoded->message;
   Volume* volume = find_(m.volume);
   if (!volume) return refuse(nullptr, RefuseCode::gone, std::move(answer));
-  decide(*volume, Opening{*m.host, *m.boot, *m.n, *m.tip, connection, false}, std::move(answer));
+  decide(*volume, Opening{*m.host, *m.boot, *m.n, *m.tip, connection, nullptr}, std::move(answer));
 }
 
 void RelayGate::decide(Volume& volume, Opening opening, Answer answer) {
@@ -242,10 +245,9 @@ void RelayGate::fence_and_accept(Volume& volume, Opening opening, Answer answer)
     if (!v || !v->ownership().is_owner() || v->ownership().record().chain.tip()->tag != opening.tip)
       return refuse(v, RefuseCode::not_owner, std::move(answer));
     Desk& d = desks_[id];
-    if (!d.face) d.face = std::make_unique<RelayFace>(*v);
-    opening.open = true;
+    opening.face = std::make_shared<RelayFace>(*v, opening.tip);
     d.openings.push_back(opening);
-    server_->set_relay(opening.connection, d.face.get());
+    server_->set_relay(opening.connection, opening.face.get());
     const LocalHost me = owner_.local_host();
     ControlMessage message;
     message.type = ControlType::relay_ok;
@@ -276,15 +278,8 @@ void RelayGate::update(Volume& volume) {
   const auto it = desks_.find(volume.id());
   if (it == desks_.end()) return;
   Desk& desk = it->second;
-  if (desk.face) desk.face->update();
+  for (const Opening& opening : std::vector(desk.openings)) opening.face->update();
   for (Waiting& waiting : std::exchange(desk.waiting, {})) decide(volume, std::move(waiting.opening), std::move(waiting.answer));
-  const bool owned = volume.ownership().record().state == CopyState::owned;
-  if (owned) return;
-  // Openings die with the ownership they were for; what they asked has been answered by now.
-  std::vector<exports::ConnectionId> dying;
-  for (const Opening& o : desk.openings)
-    if (o.open) dying.push_back(o.connection);
-  for (exports::ConnectionId connection : dying) server_->drain(connection, [] {});
 }
 
 void RelayGate::forget(Volume& volume) {

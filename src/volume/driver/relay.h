@@ -38,6 +38,7 @@ class RelayClient {
   void open(std::unique_ptr<net::Stream> stream);
   void lost(const Error& error);
   void retry();
+  void sweep();
   Result<std::string> read_answer(std::uint32_t type, ConstBytes payload);
 
   DriverContext context_;
@@ -57,10 +58,11 @@ class RelayClient {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-// What a relay's requests go to at B: executed by the owner, answered "moved" by whoever is that no more; never relayed further.
+// What one opening's requests go to at B: executed as long as the ownership lasts that it was opened for, answered "moved" ever
+// after, also when B owns again; never relayed further.
 class RelayFace final : public store::BlockDevice {
  public:
-  explicit RelayFace(Volume& volume) : volume_(volume) {}
+  RelayFace(Volume& volume, const HandoverId& tip) : volume_(volume), tip_(tip) {}
   // The volume's face mode may have changed: what was held goes on.
   void update();
 
@@ -78,6 +80,7 @@ class RelayFace final : public store::BlockDevice {
   template <class T>
   void pass(Done<T> done, std::move_only_function<void(Done<T>)> execute);
   Volume& volume_;
+  HandoverId tip_;
   std::deque<net::Task> held_;
 };
 
@@ -88,7 +91,8 @@ class RelayGate final : public exports::OptionHandler {
   RelayGate(LinkOwner& owner, FindVolume find) : owner_(owner), find_(std::move(find)) {}
   // The server it serves; set before it accepts anyone.
   void set_server(exports::NbdServer* server) { server_ = server; }
-  // A volume's mode changed: openings that waited for ownership are answered, those of an ownership that ended die.
+  // A volume's mode changed: openings that waited for ownership are answered. Those of an ownership that ended stay until their
+  // relayer leaves: what it still sends must hear that it was not executed.
   void update(Volume& volume);
   void forget(Volume& volume);
 
@@ -105,14 +109,13 @@ class RelayGate final : public exports::OptionHandler {
     std::uint64_t n = 0;
     HandoverId tip;
     exports::ConnectionId connection;
-    bool open = false;
+    std::shared_ptr<RelayFace> face;  // once it is open
   };
   struct Waiting {
     Opening opening;
     Answer answer;
   };
   struct Desk {  // per volume
-    std::unique_ptr<RelayFace> face;
     std::map<HostId, std::pair<Boot, std::uint64_t>> highest;
     std::vector<Opening> openings;
     std::vector<Waiting> waiting;

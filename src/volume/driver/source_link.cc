@@ -14,15 +14,30 @@ std::string schema_for(const std::string& name, const Geometry& geometry) {
   return text;
 }
 
-static std::vector<SourceDevice> session_devices(const std::vector<Volume*>& volumes) {
-  std::vector<SourceDevice> devices;
+std::vector<SourceLink::Device> SourceLink::make_devices(const std::vector<Volume*>& volumes) {
+  std::vector<Device> devices;
   for (std::size_t i = 0; i < volumes.size(); ++i) {
-    Volume& v = *volumes[i];
+    Device device(*volumes[i], DeviceId{static_cast<std::uint32_t>(i + 1)}, BlockEncoder(options_.forms, context_.buffers));
+    device.schema = schema_for(volumes[i]->name(), volumes[i]->geometry());
+    if (options_.of_volume) device.special = options_.of_volume(*volumes[i]);
+    if (device.special.base_blocks) device.base_blocks = device.special.base_blocks();
+    device.encoder.set_alternates(device.special.alternates);
+    devices.push_back(std::move(device));
+  }
+  return devices;
+}
+
+std::vector<SourceDevice> SourceLink::session_devices() const {
+  std::vector<SourceDevice> devices;
+  for (const Device& d : devices_) {
     SourceDevice device;
-    device.id = DeviceId{static_cast<std::uint32_t>(i + 1)};
-    device.info = DevInfo{v.geometry().size_bytes, v.geometry().block_size_bytes, v.name(), {}};
-    device.tracker = &v.tracker();
-    device.heat = &v.heat();
+    device.id = d.id;
+    device.info = DevInfo{d.volume->geometry().size_bytes, d.volume->geometry().block_size_bytes, d.volume->name(), {}};
+    device.tracker = &d.volume->tracker();
+    device.heat = &d.volume->heat();
+    device.base_blocks = d.base_blocks;
+    device.has_alternates = !d.special.alternates.empty();
+    device.skips_holes = !options_.forms.hash_only;
     devices.push_back(std::move(device));
   }
   return devices;
@@ -33,26 +48,16 @@ SourceLink::SourceLink(DriverContext context, LinkOwner& owner, LinkId id, std::
     : context_(context),
       owner_(owner),
       id_(id),
-      options_(options),
-      session_(options.config, session_devices(volumes)),
+      options_(std::move(options)),
+      devices_(make_devices(volumes)),
+      session_(options_.config, session_devices()),
       link_(context.scheduler, context.buffers, std::move(stream), *this, FrameLink::Limits{}),
       remote_(link_.stream().peer()),
       started_(context.scheduler.now()) {
   if (options_.mark) {
     const Id128<struct NonceTag> nonce = Id128<struct NonceTag>::random(random);
     mark_ = Mark{1, Nonce{nonce.hex()}};
-  }
-  for (std::size_t i = 0; i < volumes.size(); ++i) {
-    std::string schema = schema_for(volumes[i]->name(), volumes[i]->geometry());
-    if (mark_) schema = with_mark(std::move(schema), *mark_);
-    devices_.push_back(Device{volumes[i],
-                              DeviceId{static_cast<std::uint32_t>(i + 1)},
-                              BlockEncoder(options_.forms, context.buffers),
-                              std::move(schema),
-                              {},
-                              0,
-                              false,
-                              false});
+    for (Device& d : devices_) d.schema = with_mark(std::move(d.schema), *mark_);
   }
   link_.stream().limit_unsent(options_.unsent_bytes);
 }
@@ -126,11 +131,12 @@ bool SourceLink::decide_peer(const FrameHeader& header, const Packet& packet) {
   if (mark_ && event && header.device == kControlDevice && event->type == EventType::custom &&
       event->custom_type == kCustomGodwit) {
     Result<std::optional<Reply>> reply = decode_reply(event->payload);
-    if (!reply) {
+    const bool is_ours = as_text(event->payload).find(mark_->nonce.text) != std::string_view::npos;
+    if (!reply && is_ours) {
       fail(reply.error().within("the reply to our mark").message());
       return false;
     }
-    if (*reply && (*reply)->mark.nonce == mark_->nonce) {
+    if (reply && *reply && (*reply)->mark.nonce == mark_->nonce) {
       begin_with_godwit(std::move(**reply));
       return false;
     }
@@ -158,11 +164,28 @@ bool SourceLink::begin_with_original() {
   for (Device& d : devices_) {
     d.volume->ownership().set_busy(true);
     d.volume->tracker().reset();
+    if (d.base_blocks) track_base(d);
     d.wanted = true;
   }
+  busy_held_ = true;
   owner_.note(NoteLevel::info, "the peer at " + remote_.text() + " is an original Silo");
   session_.handle_peer(context_.scheduler.now(), SourceSession::PeerKind::original);
   return true;
+}
+
+// Only from now on writes are noticed; what was written since the blocks were announced is asked for once more.
+void SourceLink::track_base(Device& device) {
+  Bitset& announced = *device.base_blocks;
+  for (std::uint64_t b = announced.next_set(0); b < announced.size(); b = announced.next_set(b + 1))
+    device.volume->tracker().track(b, b + 1);
+  Bitset written = announced;
+  written.subtract(device.special.base_blocks());
+  session_.handle_base_written(device.id, written);
+}
+
+void SourceLink::release_busy() {
+  if (!std::exchange(busy_held_, false)) return;
+  for (Device& d : devices_) d.volume->ownership().set_busy(false);
 }
 
 void SourceLink::handle_control_frame(ConstBytes payload) {
@@ -191,8 +214,7 @@ void SourceLink::send_packet(DeviceId device, TxId tx, const Packet& packet) {
 }
 
 void SourceLink::handle_closed(std::optional<Error> error) {
-  for (Device& d : devices_)
-    if (serves_original()) d.volume->ownership().set_busy(false);
+  release_busy();
   const bool done = is_done();
   if (!done) unlock_group("the connection ended");
   owner_.handle_link_closed(*this, done    ? std::nullopt
@@ -236,13 +258,8 @@ void SourceLink::work() {
 
 void SourceLink::perform(SourceWork& next) {
   if (const auto* move = std::get_if<MoveBlock>(&next)) return move_block(*move);
-  if (const auto* zeroes = std::get_if<MoveZeroes>(&next)) {
-    Device& device = *find(zeroes->device);
-    const Geometry geometry = device.volume->geometry();
-    const std::uint64_t begin = geometry.offset_of(zeroes->first);
-    const std::uint64_t end = std::min(geometry.size_bytes, zeroes->last.value * geometry.block_size_bytes);
-    return send_block(device, device.encoder.encode_zeroes_run(zeroes->device, zeroes->tx, begin, end - begin), Lane::bulk);
-  }
+  if (const auto* zeroes = std::get_if<MoveZeroes>(&next)) return send_zeroes(*zeroes);
+  if (const auto* hashes = std::get_if<SendHashes>(&next)) return send_hashes(*hashes);
   if (const auto* info = std::get_if<SendGroupInfo>(&next)) return send_group_info(info->tx);
   if (const auto* info = std::get_if<SendDevInfo>(&next)) {
     Device& device = *find(info->device);
@@ -260,19 +277,18 @@ void SourceLink::perform(SourceWork& next) {
   }
   if (const auto* event = std::get_if<SendEvent>(&next))
     return send_packet(event->device, event->tx, Event{event->type, kCustomResume, {}});
-  if (const auto* prepare = std::get_if<SendPrepare>(&next))
-    return send_control(find(prepare->device)->volume->ownership().prepare());
+  if (const auto* prepare = std::get_if<SendPrepare>(&next)) {
+    const Ownership& ownership = find(prepare->device)->volume->ownership();
+    if (!ownership.is_locked() || !ownership.session()) return fail("the hand-over was cancelled");
+    return send_control(ownership.prepare());
+  }
   if (std::holds_alternative<LockGroup>(next)) return lock_group();
   if (const auto* unlock = std::get_if<UnlockGroup>(&next)) return unlock_group(unlock->reason);
   if (std::holds_alternative<RelinquishGroup>(next)) return relinquish_group();
   if (const auto* read = std::get_if<AnswerRead>(&next)) return answer_read(*read);
   if (const auto* read = std::get_if<AnswerReadByHash>(&next)) return answer_read_by_hash(*read);
   if (const auto* round = std::get_if<RoundDone>(&next)) return report_round(*round);
-  if (std::holds_alternative<CopyCompleted>(next)) {
-    owner_.note(NoteLevel::info, "the original at " + remote_.text() + " has acknowledged the whole copy");
-    link_.close_after_sending();
-    return;
-  }
+  if (std::holds_alternative<CopyCompleted>(next)) return copy_completed();
   if (const auto* failed = std::get_if<SessionFailed>(&next)) return fail(failed->reason);
 }
 
@@ -286,7 +302,12 @@ void SourceLink::send_group_info(TxId tx) {
 }
 
 void SourceLink::send_already_have(const SendAlreadyHave& work) {
-  AlreadyHave have{find(work.device)->volume->geometry().block_size_bytes, {}};
+  const Device& device = *find(work.device);
+  AlreadyHave have{device.volume->geometry().block_size_bytes, {}};
+  if (work.with_blocks)
+    for (std::uint64_t b = device.base_blocks->next_set(0); b < device.base_blocks->size();
+         b = device.base_blocks->next_set(b + 1))
+      have.blocks.push_back(static_cast<std::uint32_t>(b));
   send_packet(work.device, work.tx, have);
 }
 
@@ -294,6 +315,34 @@ void SourceLink::send_alternates(const SendAlternateSources& work) {
   AlternateSources sources;
   for (const auto& [offset, entry] : find(work.device)->encoder.alternates()) sources.sources.push_back(entry);
   send_packet(work.device, work.tx, sources);
+}
+
+// Of what was sent, not of what is here by now: nothing needs to be read again, and the last one fits the whole copy.
+void SourceLink::send_hashes(const SendHashes& work) {
+  Hashes hashes;
+  for (const auto& [block, hash] : find(work.device)->sent) hashes.blocks.push_back({block, hash});
+  send_packet(work.device, work.tx, hashes);
+}
+
+// A destination that was given hashes only, or other places to look, may fetch long after its Completed (silo.md 8.2).
+void SourceLink::copy_completed() {
+  copied_ = true;
+  owner_.note(NoteLevel::info, "the original at " + remote_.text() + " has acknowledged the whole copy");
+  release_busy();
+  const bool may_fetch = options_.forms.hash_only || std::any_of(devices_.begin(), devices_.end(),
+                                                                 [](const Device& d) { return !d.special.alternates.empty(); });
+  if (!may_fetch) link_.close_after_sending();
+}
+
+void SourceLink::send_zeroes(const MoveZeroes& work) {
+  Device& device = *find(work.device);
+  const Geometry geometry = device.volume->geometry();
+  const std::uint64_t begin = geometry.offset_of(work.first);
+  const std::uint64_t end = std::min(geometry.size_bytes, work.last.value * geometry.block_size_bytes);
+  if (options_.config.hashes)
+    for (BlockIndex b = work.first; b < work.last; ++b)
+      device.sent[static_cast<std::uint32_t>(b.value)] = sha256(Bytes(geometry.length_of(b)));
+  send_block(device, device.encoder.encode_zeroes_run(work.device, work.tx, begin, end - begin), Lane::bulk);
 }
 
 void SourceLink::move_block(const MoveBlock& work) {
@@ -310,6 +359,7 @@ void SourceLink::move_block(const MoveBlock& work) {
           session_.handle_read_failed(work.device, work.tx, result.error().message());
           return this->work();
         }
+        if (options_.config.hashes) d.sent[static_cast<std::uint32_t>(work.block.value)] = sha256(buffer.bytes());
         send_block(d, d.encoder.encode(work.device, work.tx, d.volume->geometry().offset_of(work.block), std::move(buffer)),
                    lane);
       });
@@ -354,18 +404,21 @@ void SourceLink::collect_extents(Device& device, AskExtents ask, std::uint64_t o
 
 void SourceLink::answer_read(const AnswerRead& work) {
   if (work.refused) return send_packet(work.device, work.tx, ReadAtResponseErr{});
-  net::Lease buffer = context_.buffers.lease(work.length);
-  const MutableBytes into = buffer.bytes();
-  find(work.device)
-      ->volume->read_range(work.offset, into,
-                           [this, alive = alive_, work, buffer = std::move(buffer)](Result<void> result) mutable {
-                             if (!*alive || link_.is_closed()) return;
-                             if (!result) return send_packet(work.device, work.tx, ReadAtResponseErr{});
-                             Bytes head;
-                             const ReadAtResponse response{work.length, buffer.bytes()};
-                             encode_frame_head(work.device, work.tx, response, head);
-                             link_.send(Lane::urgent, std::move(head), buffer.bytes(), std::move(buffer));
-                           });
+  const net::Lease buffer = context_.buffers.lease(work.length);
+  read_bytes_ += work.length;
+  find(work.device)->volume->read_range(work.offset, buffer.bytes(), [this, alive = alive_, work, buffer](Result<void> result) {
+    if (!*alive) return;
+    read_bytes_ -= work.length;
+    if (link_.is_closed()) return;
+    if (result) {
+      Bytes head;
+      encode_frame_head(work.device, work.tx, ReadAtResponse{work.length, buffer.bytes()}, head);
+      link_.send(Lane::urgent, std::move(head), buffer.bytes(), buffer);
+    } else {
+      send_packet(work.device, work.tx, ReadAtResponseErr{});
+    }
+    link_.resume();
+  });
 }
 
 void SourceLink::answer_read_by_hash(const AnswerReadByHash& work) {
@@ -381,7 +434,7 @@ void SourceLink::answer_read_by_hash(const AnswerReadByHash& work) {
                                 return send_packet(work.device, work.tx, ReadByHashResponseErr{"the block has changed since"});
                               Bytes head;
                               encode_frame_head(work.device, work.tx, ReadByHashResponse{buffer.bytes()}, head);
-                              link_.send(Lane::urgent, std::move(head), buffer.bytes(), std::move(buffer));
+                              link_.send(Lane::urgent, std::move(head), buffer.bytes(), buffer);
                             });
 }
 
@@ -389,7 +442,7 @@ void SourceLink::answer_read_by_hash(const AnswerReadByHash& work) {
 
 void SourceLink::start_sending(Volume& volume) {
   Device* device = find(volume);
-  if (!device) return;
+  if (!device || link_.is_closed()) return;
   device->wanted = true;
   volume.tracker().reset();
   session_.handle_accepted(context_.scheduler.now(), device->id);
@@ -402,7 +455,11 @@ void SourceLink::handle_peer_ready(Volume& volume) {
 }
 
 void SourceLink::lock_group() {
+  for (const Device& d : devices_)
+    if (d.wanted && !serves_original() && !d.volume->ownership().may_lock())
+      return fail("volume " + d.volume->name() + " is not given away any more");
   const std::uint64_t number = ++lock_number_;
+  locked_here_ = true;
   draining_ = 0;
   for (Device& d : devices_) draining_ += d.wanted;
   for (Device& d : devices_) {
@@ -423,6 +480,7 @@ void SourceLink::lock_group() {
 
 void SourceLink::unlock_group(const std::string& reason) {
   ++lock_number_;
+  if (!std::exchange(locked_here_, false)) return;
   for (Device& d : devices_) {
     if (!d.volume->ownership().is_locked()) continue;
     d.volume->ownership().unlock();
@@ -432,7 +490,11 @@ void SourceLink::unlock_group(const std::string& reason) {
 }
 
 void SourceLink::relinquish_group() {
+  for (const Device& d : devices_)
+    if (d.wanted && !serves_original() && !d.volume->ownership().may_relinquish())
+      return fail("volume " + d.volume->name() + " is not given away any more");
   relinquishing_ = true;
+  locked_here_ = false;
   for (Device& d : devices_) {
     if (!d.wanted) continue;
     if (serves_original()) {
@@ -458,6 +520,8 @@ void SourceLink::check_relinquished() {
 }
 
 void SourceLink::handle_mode(Volume& volume) {
+  if (is_sending(volume) && volume.ownership().is_failed())
+    return fail("volume " + volume.name() + " is not served until this host has started anew: its record could not be written");
   if (carries(volume)) check_relinquished();
 }
 
@@ -492,6 +556,7 @@ std::vector<MoveReport> SourceLink::reports() const {
     r.seconds = (context_.scheduler.now() - started_).as_seconds();
     r.downtime_seconds = d.downtime_seconds;
     r.handed_over = d.handed_over;
+    r.copied = copied_;
     reports.push_back(std::move(r));
   }
   return reports;

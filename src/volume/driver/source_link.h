@@ -2,6 +2,8 @@
 // reads, encodes and sends what the session names. Source: silo.md 6, ownership.md 4, 10.1, 15.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,9 +17,19 @@
 
 namespace godwit::volume {
 
+// What makes moving one volume cheaper than sending its blocks.
+struct SourceVolumeOptions {
+  // Blocks that are still those of a base image which the destination has too: announced, not sent. Asked when the connection
+  // begins and again once writes are tracked. Empty function: there is no such base.
+  std::function<Bitset()> base_blocks;
+  // Blocks that the destination can find elsewhere by their hash, by offset.
+  std::map<std::uint64_t, AlternateSources::Entry> alternates;
+};
+
 struct SourceOptions {
   SourceConfig config;
   FormPolicy forms;
+  std::function<SourceVolumeOptions(const Volume&)> of_volume;  // empty: nothing special about any
   bool mark = true;                       // say that we are godwit; off only for tests against the bare protocol
   std::size_t unsent_bytes = 128 * 1024;  // what the kernel may hold unsent: urgent blocks queue behind no more
 };
@@ -32,7 +44,8 @@ struct MoveReport {
   double seconds = 0;
   double downtime_seconds = 0;  // from the lock until the other side owned; 0: not yet
   bool handed_over = false;
-  std::string state;  // a word for people
+  bool copied = false;  // an original has acknowledged a whole copy; the volume is still ours unless it was given away too
+  std::string state;    // a word for people
 };
 
 class SourceLink final : public ControlLink, private FrameHandler {
@@ -68,20 +81,27 @@ class SourceLink final : public ControlLink, private FrameHandler {
 
  private:
   struct Device {
-    Volume* volume = nullptr;
+    Device(Volume& of, DeviceId number, BlockEncoder with) : volume(&of), id(number), encoder(std::move(with)) {}
+    Volume* volume;
     DeviceId id;
     BlockEncoder encoder;
     std::string schema;
+    SourceVolumeOptions special;
+    std::optional<Bitset> base_blocks;     // as announced
+    std::map<std::uint32_t, Sha256> sent;  // the manifest, where one is wanted
     Instant locked_at;
     double downtime_seconds = 0;
     bool wanted = false;
     bool handed_over = false;
   };
 
+  std::vector<Device> make_devices(const std::vector<Volume*>& volumes);
+  std::vector<SourceDevice> session_devices() const;
+
   void handle_frame(const FrameHeader& header, ConstBytes body, net::Lease buffer) override;
   MutableBytes place(const FrameHeader&, const RawWriteHead&) override { return {}; }
   void handle_placed(const FrameHeader&, const RawWriteHead&) override {}
-  bool wants_input() override { return true; }
+  bool wants_input() override { return read_bytes_ < options_.config.read_bytes_max; }
   void handle_closed(std::optional<Error> error) override;
 
   bool decide_peer(const FrameHeader& header, const Packet& packet);
@@ -95,6 +115,11 @@ class SourceLink final : public ControlLink, private FrameHandler {
   void send_already_have(const SendAlreadyHave& work);
   void send_alternates(const SendAlternateSources& work);
   void move_block(const MoveBlock& work);
+  void send_zeroes(const MoveZeroes& work);
+  void send_hashes(const SendHashes& work);
+  void track_base(Device& device);
+  void copy_completed();
+  void release_busy();
   void send_block(Device& device, EncodedBlock block, Lane lane);
   void ask_extents(Device& device, const AskExtents& work);
   void collect_extents(Device& device, AskExtents ask, std::uint64_t offset, Bitset zero_blocks);
@@ -122,6 +147,10 @@ class SourceLink final : public ControlLink, private FrameHandler {
   std::optional<Mark> mark_;
   std::optional<Sender> peer_;
   bool working_ = false;
+  bool busy_held_ = false;        // this link made its volumes busy
+  bool locked_here_ = false;      // this link holds the lock, not another one of the same volumes
+  std::uint64_t read_bytes_ = 0;  // of the peer's ReadAts, being read
+  bool copied_ = false;
   bool relinquishing_ = false;
   std::size_t draining_ = 0;
   std::uint64_t lock_number_ = 0;

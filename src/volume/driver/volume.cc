@@ -60,6 +60,7 @@ void Volume::apply(OwnershipEffect effect) {
   if (std::holds_alternative<FaceChanged>(effect)) {
     FaceMode mode = ownership_.face_mode();
     if (mode == FaceMode::relay && !relaying_allowed_) mode = FaceMode::refuse;
+    if (mode == FaceMode::serve) pristine_ = Bitset();  // clients write from here on
     if (mode == FaceMode::serve && cache_) {
       face_.set_mode(mode);
       face_.set_cache(nullptr);

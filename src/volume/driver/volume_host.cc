@@ -58,21 +58,41 @@ Result<Volume*> VolumeHost::add(ShelfItem item) {
   return &volume;
 }
 
+// In this order: no connection moves its blocks any more, no store operation is under way, no client is left; then it goes.
 void VolumeHost::remove(const std::string& name, net::Task done) {
   const auto it = volumes_.find(name);
   if (it == volumes_.end()) return done();
   Volume& volume = *it->second.volume;
   volume.face().fail_all(Error(ErrorKind::shut_down, "the volume is removed"));
-  auto erase = [this, name, done = std::move(done)]() mutable {
+  for (auto& [id, dialler] : diallers_) std::erase(dialler->volumes, &volume);
+  auto left = std::make_shared<std::size_t>(1);
+  auto erase = std::make_shared<net::Task>([this, alive = alive_, name, done = std::move(done)]() mutable {
+    if (!*alive) return;
     const auto found = volumes_.find(name);
-    if (found != volumes_.end()) {
-      if (gate_) gate_->forget(*found->second.volume);
-      volumes_.erase(found);
-    }
-    done();
+    if (found == volumes_.end()) return done();
+    auto gone = [this, alive, name, done = std::move(done)]() mutable {
+      const auto entry = *alive ? volumes_.find(name) : volumes_.end();
+      if (!*alive || entry == volumes_.end()) return;
+      if (gate_) gate_->forget(*entry->second.volume);
+      volumes_.erase(entry);
+      done();
+    };
+    if (!found->second.exported) return gone();
+    server_->remove(name, std::move(gone));
+  });
+  const auto one = [left, erase] {
+    if (--*left == 0) (*erase)();
   };
-  if (!it->second.exported) return context_.scheduler.post(std::move(erase));
-  server_->remove(name, std::move(erase));
+  std::vector<ControlLink*> carrying;
+  for (auto& [id, source] : sources_)
+    if (source->carries(volume)) carrying.push_back(source.get());
+  for (auto& [id, destination] : destinations_)
+    if (destination->carries(volume)) carrying.push_back(destination.get());
+  for (ControlLink* link : carrying) {
+    ++*left;
+    link->end_session(volume, one);
+  }
+  context_.scheduler.post(one);
 }
 
 Volume* VolumeHost::find(const std::string& name) {
@@ -205,10 +225,15 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
     entry.volume->ownership().handle_link_down(id);
     entry.volume->pump();
   }
+  if (const auto source = sources_.find(id); source != sources_.end())
+    for (const MoveReport& report : source->second->reports())
+      if (const auto volume = volumes_.find(report.volume); report.copied && volume != volumes_.end())
+        volume->second.last_move = report;
   Dialler* dialler = dialler_of(link);
   if (dialler) {
     dialler->status.bytes_received += dialler->link->bytes_received();
     const bool original = dialler->link->is_from_original();
+    const std::optional<std::string> store_error = dialler->link->store_error();
     dialler->link = nullptr;
     if (original && !dialler->ended) {
       // An original can not resume: what is not whole by now never will be.
@@ -216,6 +241,9 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
         if (volume->ownership().record().state == CopyState::receiving)
           volume->face().fail_all(Error(ErrorKind::io, "the connection to the source was lost before the volume was whole"));
       fail_pull(*dialler, error ? error->message() : "the source hung up before Completed");
+    } else if (!dialler->ended && store_error) {
+      // Our own pause: dialling again would meet the same disk. What is here stays, a pull goes on.
+      fail_pull(*dialler, *store_error);
     } else if (!dialler->ended && !dialler->accepted_once && error && error->kind() == ErrorKind::invalid) {
       fail_pull(*dialler, error->message());
     } else {
@@ -261,10 +289,7 @@ void VolumeHost::handle_effect(Volume& volume, OwnershipEffect& effect) {
       v->ownership().handle_session_ended(session);
       v->pump();
     };
-    for (auto& [id, source] : sources_)
-      if (source->carries(volume) && source->is_sending(volume)) return source->end_session(volume, std::move(ended));
-    for (auto& [id, destination] : destinations_)
-      if (destination->carries(volume)) return destination->end_session(volume, std::move(ended));
+    if (ControlLink* link = find_link(end->link)) return link->end_session(volume, std::move(ended));
     context_.scheduler.post(std::move(ended));
   } else if (const auto* dropped = std::get_if<DropLink>(&effect)) {
     if (ControlLink* link = find_link(dropped->link)) link->drop("volume " + volume.name() + ": " + dropped->reason);
@@ -360,7 +385,10 @@ void VolumeHost::resume_dialling() {
 bool VolumeHost::is_wanted(const Dialler& dialler) const {
   if (dialler.ended || shutting_down_) return false;
   if (dialler.volumes.empty()) return true;
-  return std::any_of(dialler.volumes.begin(), dialler.volumes.end(), [](const Volume* v) { return v->ownership().wants_link(); });
+  return std::any_of(dialler.volumes.begin(), dialler.volumes.end(), [&](const Volume* v) {
+    // A volume that goes back has a record that wants nothing yet, until it has been accepted.
+    return v->ownership().wants_link() || (!dialler.accepted_once && v->ownership().record().state == CopyState::relinquished);
+  });
 }
 
 void VolumeHost::dial(Dialler& dialler) {
@@ -377,8 +405,8 @@ void VolumeHost::dial(Dialler& dialler) {
       return redial(d);
     }
     const LinkId link_id{next_link_++};
-    auto link = std::make_unique<DestinationLink>(context_, *this, link_id, std::move(*stream), d.request.options.value_or(options_.destination),
-                                                  blocks_);
+    auto link = std::make_unique<DestinationLink>(context_, *this, link_id, std::move(*stream),
+                                                  d.request.options.value_or(options_.destination), blocks_);
     d.link = link.get();
     destinations_.emplace(link_id, std::move(link));
     d.link->start();
@@ -408,24 +436,33 @@ PullStatus VolumeHost::status_of(const Dialler& dialler) {
   return status;
 }
 
+// Told once the copies that were begun are gone: who hears of it may end the process.
 void VolumeHost::fail_pull(Dialler& dialler, std::string text) {
   if (std::exchange(dialler.ended, true)) return;
-  discard_begun(dialler);
-  report(dialler, PullStatus::State::failed, std::move(text));
+  discard_begun(dialler,
+                [this, id = dialler.id, text = std::move(text)] { report(*diallers_.at(id), PullStatus::State::failed, text); });
 }
 
 // Copies that were made for this pull and that nobody accepted leave no trace.
-void VolumeHost::discard_begun(Dialler& dialler) {
+void VolumeHost::discard_begun(Dialler& dialler, net::Task done) {
+  auto ended = std::make_shared<net::Task>(std::move(done));
+  auto left = std::make_shared<std::size_t>(1);
+  const auto one_gone = [alive = alive_, left, ended] {
+    if (--*left == 0 && *alive) (*ended)();
+  };
   for (const std::string& name : std::exchange(dialler.begun, {})) {
     Volume* volume = find(name);
     if (!volume) continue;
     std::erase(dialler.volumes, volume);
     const std::string data_name = volume->ownership().record().data_name;
-    context_.scheduler.post([this, alive = alive_, name, data_name] {
+    ++*left;
+    context_.scheduler.post([this, alive = alive_, name, data_name, one_gone] {
       if (!*alive) return;
-      remove(name, [this, name, data_name] { copies_.discard(name, data_name, [](Result<void>) {}); });
+      remove(name,
+             [this, name, data_name, one_gone] { copies_.discard(name, data_name, [one_gone](Result<void>) { one_gone(); }); });
     });
   }
+  one_gone();
 }
 
 void VolumeHost::refused(Dialler& dialler, Volume& volume, RefuseCode code, const std::string& text) {
@@ -488,6 +525,18 @@ void VolumeHost::handle_states(DestinationLink& link, const std::map<DeviceId, C
   make_copies(link, *dialler, states, std::move(wanted));
 }
 
+// What a lost connection left under way in the store must have ended: a late write of it would come up over newer blocks.
+void VolumeHost::make_pull(DestinationLink& link, DeviceId device, Volume& volume, std::uint64_t word) {
+  for (auto& [id, older] : destinations_)
+    if (older.get() != &link && older->is_closed() && older->carries(volume) && older->is_busy())
+      return older->end_session_then([this, alive = alive_, link_id = link.id(), device, name = volume.name(), word] {
+        Volume* v = *alive ? find(name) : nullptr;
+        const auto it = v ? destinations_.find(link_id) : destinations_.end();
+        if (v && it != destinations_.end() && !it->second->is_closed()) make_pull(*it->second, device, *v, word);
+      });
+  link.pull(device, volume, word);
+}
+
 // One after another: finds or makes the copy of each wanted device, and pulls into it once its record is durable.
 void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<DeviceId, ControlMessage> states,
                              std::vector<DeviceGroupInfo::Entry> wanted) {
@@ -505,12 +554,13 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
     if (it == destinations_.end() || !diallers_.contains(dialler_id)) return;
     Dialler& d = *diallers_.at(dialler_id);
     if (std::find(d.volumes.begin(), d.volumes.end(), &volume) == d.volumes.end()) d.volumes.push_back(&volume);
-    it->second->pull(device, volume, d.word);
+    make_pull(*it->second, device, volume, d.word);
     make_copies(*it->second, d, states, wanted);
   };
   if (Volume* volume = find(state.volume)) {
     if (volume->ownership().record().state == CopyState::gone) {
-      fail_pull(dialler, "volume " + volume->name() + " was cancelled here, and the other host has not confirmed that yet: pull it again later");
+      fail_pull(dialler, "volume " + volume->name() +
+                             " was cancelled here, and the other host has not confirmed that yet: pull it again later");
       return link.drop("the copy was cancelled");
     }
     if (volume->ownership().is_owner()) {
@@ -527,17 +577,17 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
   const Peer from{link.peer()->host, link.peer()->name, dialler.request.from.text()};
   CopyMaker& copies = dialler.request.copies ? *dialler.request.copies : copies_;
   copies.make(me_, name, state.volume, Geometry{entry.info.size, entry.info.block_size}, from, random_.fork(),
-               [this, alive = alive_, next, link_id = link.id(), dialler_id = dialler.id](Result<ShelfItem> item) {
-                 if (!*alive || !diallers_.contains(dialler_id)) return;
-                 Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
-                 if (!volume) {
-                   fail_pull(*diallers_.at(dialler_id), volume.error().message());
-                   if (ControlLink* l = find_link(link_id)) l->drop("no place for the copy");
-                   return;
-                 }
-                 diallers_.at(dialler_id)->begun.push_back((*volume)->name());
-                 next(**volume);
-               });
+              [this, alive = alive_, next, link_id = link.id(), dialler_id = dialler.id](Result<ShelfItem> item) {
+                if (!*alive || !diallers_.contains(dialler_id)) return;
+                Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
+                if (!volume) {
+                  fail_pull(*diallers_.at(dialler_id), volume.error().message());
+                  if (ControlLink* l = find_link(link_id)) l->drop("no place for the copy");
+                  return;
+                }
+                diallers_.at(dialler_id)->begun.push_back((*volume)->name());
+                next(**volume);
+              });
 }
 
 void VolumeHost::open_copies(DestinationLink& link, const std::vector<DeviceGroupInfo::Entry>& devices,
@@ -565,15 +615,15 @@ void VolumeHost::open_copies(DestinationLink& link, const std::vector<DeviceGrou
     if (find(name)) return (*shared)(fail(ErrorKind::exists, "there is another volume " + name + " here already"));
     CopyMaker& copies = d.request.copies ? *d.request.copies : copies_;
     copies.make(me_, name, VolumeId::random(random_), Geometry{info.size, info.block_size}, Peer{}, random_.fork(),
-                 [this, alive, id, volumes, shared, self, i](Result<ShelfItem> item) {
-                   if (!*alive || !diallers_.contains(id)) return;
-                   if (item) item->record.peer.reset();
-                   Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
-                   if (!volume) return (*shared)(fail(std::move(volume).error()));
-                   diallers_.at(id)->volumes.push_back(*volume);
-                   volumes->push_back(*volume);
-                   (*self)(i + 1);
-                 });
+                [this, alive, id, volumes, shared, self, i](Result<ShelfItem> item) {
+                  if (!*alive || !diallers_.contains(id)) return;
+                  if (item) item->record.peer.reset();
+                  Result<Volume*> volume = item ? add(std::move(*item)) : Result<Volume*>(fail(std::move(item).error()));
+                  if (!volume) return (*shared)(fail(std::move(volume).error()));
+                  diallers_.at(id)->volumes.push_back(*volume);
+                  volumes->push_back(*volume);
+                  (*self)(i + 1);
+                });
   };
   (*step)(0);
 }
@@ -594,16 +644,22 @@ std::vector<MoveReport> VolumeHost::moves() const {
     for (MoveReport& report : source->reports()) all.push_back(std::move(report));
   for (const auto& [name, entry] : volumes_) {
     const bool running = std::any_of(all.begin(), all.end(), [&](const MoveReport& r) { return r.volume == name; });
-    if (!running && entry.last_move.handed_over) all.push_back(entry.last_move);
+    if (!running && (entry.last_move.handed_over || entry.last_move.copied)) all.push_back(entry.last_move);
   }
   return all;
 }
 
 bool VolumeHost::is_done_serving() const {
   if (volumes_.empty()) return false;
+  // An original still has the events of other volumes, or their last blocks, to come when ours are given up on record.
+  for (const auto& [id, source] : sources_)
+    if (source->serves_original() && !source->is_done()) return false;
+  const std::vector<MoveReport> all = moves();
   for (const auto& [name, entry] : volumes_) {
     const Record& record = entry.volume->ownership().durable_record();
-    if (record.state != CopyState::relinquished || (record.peer && !record.heard)) return false;
+    const bool copied = record.state == CopyState::owned &&
+                        std::any_of(all.begin(), all.end(), [&](const MoveReport& r) { return r.volume == name && r.copied; });
+    if (!copied && (record.state != CopyState::relinquished || (record.peer && !record.heard))) return false;
     if (server_ && server_->open_connections(name) > 0) return false;
   }
   return true;

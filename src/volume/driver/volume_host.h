@@ -44,9 +44,9 @@ class CopyMaker {
 
 struct PullRequest {
   net::Address from;
-  std::vector<std::string> names;  // empty: all that the host offers
-  std::string rename_to;           // with one name: what it is called here
-  CopyMaker* copies = nullptr;     // where new copies go; null: the host's own
+  std::vector<std::string> names;             // empty: all that the host offers
+  std::string rename_to;                      // with one name: what it is called here
+  CopyMaker* copies = nullptr;                // where new copies go; null: the host's own
   std::optional<DestinationOptions> options;  // other than the host's
 };
 
@@ -89,7 +89,7 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
 
   std::vector<MoveReport> moves() const;
   std::size_t links() const { return sources_.size() + destinations_.size(); }
-  // All volumes have been handed over and no relay is needed by a client (serve --once).
+  // All volumes have been handed over, or copied to an original, and no relay is needed by a client (serve --once).
   bool is_done_serving() const;
   bool is_told(const Volume& volume) const { return !volume.ownership().durable_record().untold; }
 
@@ -145,9 +145,10 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   void refused(Dialler& dialler, Volume& volume, RefuseCode code, const std::string& text);
   Dialler* dialler_of(const ControlLink& link);
   void check_pulled(Dialler& dialler);
+  void make_pull(DestinationLink& link, DeviceId device, Volume& volume, std::uint64_t word);
   void make_copies(DestinationLink& link, Dialler& dialler, std::map<DeviceId, ControlMessage> states,
                    std::vector<DeviceGroupInfo::Entry> wanted);
-  void discard_begun(Dialler& dialler);
+  void discard_begun(Dialler& dialler, net::Task done);
   Entry* entry_of(const Volume& volume);
   void tell(ControlLink& link);
 

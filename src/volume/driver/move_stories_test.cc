@@ -1,0 +1,300 @@
+// Moves that a person would tell of: there and back with clients that never notice, a peer that stands still under the lock, a
+// third host that wants the volume too, a full disk, records that can not be written. And the canaries: with a mistake planted
+// below the drivers, the checkers of these scenes must find it.
+#include "volume/driver/move_scene_test.h"
+
+namespace godwit::volume {
+namespace {
+
+constexpr std::uint64_t kBlocks = 48;
+
+HostOptions quick_options() {
+  HostOptions options;
+  options.source.config.dirty_threshold_blocks = 4;
+  options.source.config.rounds_max = 4;
+  options.redial_min = Duration::milliseconds(5);
+  options.redial_max = Duration::milliseconds(100);
+  return options;
+}
+
+// One volume at A, and everybody who uses it.
+struct Story {
+  explicit Story(std::uint64_t seed, HostOptions options = quick_options(), std::vector<std::string> servers = {"a"})
+      : scene(seed, std::move(options), std::getenv("GODWIT_SEEDS_FROM") ? 400 : 0) {
+    scene.create("a", kBlocks * kBlock);
+    cast = std::make_unique<Cast>(scene, "disk", kBlocks, std::move(servers));
+    cast->start();
+    scene.run_for(Duration::milliseconds(10));
+  }
+  const Record& durable(const std::string& host) { return scene.volume(host)->ownership().durable_record(); }
+  bool run_until(const std::function<bool()>& done, Duration limit = Duration::seconds(20)) {
+    return scene.run_until(done, limit);
+  }
+  void move(const std::string& from, const std::string& to) {
+    scene.pull(to, from);
+    cast->start_early_reads(to);
+    ASSERT_TRUE(run_until([&] { return scene.owns(to) && durable(from).heard; })) << from << " to " << to << scene.why();
+    scene.run_for(Duration::milliseconds(15));
+    ASSERT_FALSE(scene.world.failed()) << scene.why();
+  }
+  void end(const std::string& owner) {
+    scene.run_for(Duration::milliseconds(15));
+    cast->stop();
+    ASSERT_TRUE(run_until([&] { return cast->is_idle(); })) << "a client's request hangs" << scene.why();
+    cast->check_all(owner);
+    ASSERT_FALSE(scene.world.failed()) << scene.why();
+  }
+  void expect_nobody_noticed() {
+    EXPECT_EQ(cast->count_failed(), 0u) << scene.why();
+    EXPECT_EQ(cast->user().count_connections(), 1u) << scene.why();
+  }
+
+  Scene scene;
+  std::unique_ptr<Cast> cast;
+};
+
+#define STORY(code)                          \
+  do {                                       \
+    code;                                    \
+    if (testing::Test::HasFailure()) return; \
+  } while (false)
+
+TEST(MoveStory, ThereAndBackWithoutItsClientsNoticing) {
+  for (const std::uint64_t seed : sim::scenario_seeds(20)) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    STORY(story.move("a", "b"));
+    STORY(story.move("b", "a"));
+    STORY(story.end("a"));
+    STORY(story.expect_nobody_noticed());
+  }
+}
+
+TEST(MoveStory, ThereAndBackAndThereAgain) {
+  for (const std::uint64_t seed : sim::scenario_seeds(20)) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    STORY(story.move("a", "b"));
+    STORY(story.move("b", "a"));
+    STORY(story.move("a", "b"));
+    STORY(story.end("b"));
+    STORY(story.expect_nobody_noticed());
+  }
+}
+
+TEST(MoveStory, APeerThatStandsStillUnderTheLockDoesNotStopTheClients) {
+  for (const std::uint64_t seed : sim::scenario_seeds(5)) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    story.scene.pull("b", "a");
+    Ownership& ownership = story.scene.volume("a")->ownership();
+    ASSERT_TRUE(story.run_until([&] { return ownership.is_locked(); })) << story.scene.why();
+    story.scene.fabric.set_stuck("b", "a", true);
+    // After the two seconds the clients go on; they are not held again and again for a peer that says nothing.
+    ASSERT_TRUE(story.run_until([&] { return !ownership.is_locked(); }, Duration::milliseconds(2500))) << story.scene.why();
+    int locked = 0;
+    const std::uint64_t ended = story.cast->count_ended();
+    for (int i = 0; i < 100; ++i) {
+      story.scene.run_for(Duration::milliseconds(20));
+      locked += ownership.is_locked();
+    }
+    EXPECT_LT(locked, 20) << story.scene.why();
+    EXPECT_GT(story.cast->count_ended(), ended + 1000) << story.scene.why();
+    story.scene.fabric.set_stuck("b", "a", false);
+    ASSERT_TRUE(story.run_until([&] { return story.scene.owns("b"); })) << story.scene.why();
+    STORY(story.end("b"));
+    STORY(story.expect_nobody_noticed());
+  }
+}
+
+TEST(MoveStory, AThirdHostIsRefusedAndKeepsNothing) {
+  for (const std::uint64_t seed : sim::scenario_seeds(5)) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    story.scene.pull("b", "a");
+    ASSERT_TRUE(story.run_until([&] { return story.durable("a").reserved.has_value(); })) << story.scene.why();
+    PullStatus& third = story.scene.pull("c", "a");
+    ASSERT_TRUE(story.run_until([&] { return third.state == PullStatus::State::failed; })) << story.scene.why();
+    EXPECT_NE(third.text.find("busy"), std::string::npos) << third.text;
+    story.scene.run_for(Duration::milliseconds(100));
+    EXPECT_TRUE(story.scene.files("c").empty()) << story.scene.files("c").front();
+    EXPECT_EQ(story.scene.volume("c"), nullptr);
+    ASSERT_TRUE(story.run_until([&] { return story.scene.owns("b"); })) << story.scene.why();
+    STORY(story.end("b"));
+    STORY(story.expect_nobody_noticed());
+  }
+}
+
+TEST(MoveStory, APullOfAVolumeThatIsNotOfferedLeavesNothing) {
+  Story story(1);
+  PullStatus& pull = story.scene.pull("b", "a", {"nonesuch"});
+  ASSERT_TRUE(story.run_until([&] { return pull.state == PullStatus::State::failed; })) << story.scene.why();
+  EXPECT_NE(pull.text.find("nonesuch"), std::string::npos) << pull.text;
+  EXPECT_TRUE(story.scene.files("b").empty());
+}
+
+TEST(MoveStory, AFullDiskAtTheDestinationIsToldAndTheSourceServesOn) {
+  for (const std::uint64_t seed : sim::scenario_seeds(5)) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    PullStatus& pull = story.scene.pull("b", "a");
+    ASSERT_TRUE(story.run_until([&] { return pull.state == PullStatus::State::copying; })) << story.scene.why();
+    story.scene.b.disk().fail_nth(sim::DiskOp::write, 5, ErrorKind::no_space, true);
+    story.scene.run_for(Duration::seconds(2));
+    EXPECT_TRUE(story.scene.owns("a")) << story.scene.why();
+    EXPECT_FALSE(story.scene.volume("a")->ownership().is_locked());
+    EXPECT_EQ(pull.state, PullStatus::State::failed) << pull.text << story.scene.why();
+    EXPECT_NE(story.scene.all_notes().find("no space"), std::string::npos) << story.scene.why();
+    STORY(story.expect_nobody_noticed());
+    story.scene.b.disk().clear_faults();
+    STORY(story.move("a", "b"));
+    STORY(story.end("b"));
+  }
+}
+
+// The first record write fails, then the second, until a move passes without meeting the failure. The host is started anew each
+// time, which is what its volume waits for.
+TEST(MoveStory, EveryFailedRecordWriteEndsWithOneOwner) {
+  for (const std::string host : {"a", "b"}) {
+    for (std::uint64_t n = 1; n < 30; ++n) {
+      SCOPED_TRACE(host + ", record write " + std::to_string(n));
+      Story story(n);
+      DiskHooks& hooks = story.scene.hooks[host];
+      hooks.fail_record_write = hooks.record_writes + n;
+      story.scene.pull("b", "a");
+      story.cast->start_early_reads("b");
+      const auto struck = [&] { return hooks.record_writes >= hooks.fail_record_write; };
+      const auto over = [&] { return story.scene.owns("b") && story.durable("a").heard && !story.durable("b").untold; };
+      ASSERT_TRUE(story.run_until([&] { return struck() || over(); })) << story.scene.why();
+      if (!struck()) {
+        EXPECT_GT(n, 3u);
+        STORY(story.end("b"));
+        break;
+      }
+      story.scene.run_for(Duration::milliseconds(50));
+      ASSERT_FALSE(story.scene.world.failed()) << story.scene.why();
+      story.cast->note_crash(host, false);
+      story.scene.crash(host, {sim::CrashNotice::reset, false});
+      story.scene.run_for(Duration::milliseconds(5));
+      story.scene.restart(host);
+      if (host == "a") story.cast->start_face("a");
+      for (int attempt = 0; attempt < 3 && !story.run_until([&] { return story.scene.owns("b"); }, Duration::seconds(2));
+           ++attempt) {
+        ASSERT_FALSE(story.scene.world.failed()) << story.scene.why();
+        if (!story.scene.volume("b"))
+          (void)sim::wait_for<void>(
+              story.scene.world, [&](Done<void> done) { story.scene.on("b").directory.remove("disk.partial", std::move(done)); });
+        story.scene.pull("b", "a");
+      }
+      ASSERT_TRUE(story.scene.owns("b")) << story.scene.why();
+      STORY(story.end("b"));
+    }
+  }
+}
+
+TEST(MoveStory, ACutRelayClosesTheClientsOfTheFormerOwner) {
+  for (const std::uint64_t seed : sim::scenario_seeds(10)) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    STORY(story.move("a", "b"));
+    EXPECT_GT(story.scene.fabric.cut("a", "b"), 0u);
+    ASSERT_TRUE(story.run_until([&] { return story.cast->user().count_connections() == 2; })) << story.scene.why();
+    const std::uint64_t failed = story.cast->count_failed();
+    story.scene.run_for(Duration::milliseconds(300));
+    EXPECT_EQ(story.cast->count_failed(), failed) << story.scene.why();
+    STORY(story.end("b"));
+  }
+}
+
+TEST(MoveStory, WithRefusalAfterTheHandOverClientsGoToTheNewOwner) {
+  for (const std::uint64_t seed : sim::scenario_seeds(10)) {
+    SCOPED_TRACE(seed);
+    HostOptions options = quick_options();
+    options.after_handover = AfterHandover::refuse;
+    Story story(seed, options, {"a", "b"});
+    story.cast->face_client().stop();
+    STORY(story.move("a", "b"));
+    ASSERT_TRUE(story.run_until([&] { return story.cast->user().count_connections() == 2; })) << story.scene.why();
+    EXPECT_GT(story.cast->user().count_shut_down(), 0u);
+    EXPECT_EQ(story.cast->user().server(), "b");
+    STORY(story.end("b"));
+  }
+}
+
+TEST(MoveStory, ADestinationThatDiesBeforeItHearsTheGrantOwnsWhenItIsBack) {
+  for (const std::uint64_t seed : sim::scenario_seeds(10)) {
+    for (const bool power : {false, true}) {
+      SCOPED_TRACE(std::to_string(seed) + (power ? ", power lost" : ", process died"));
+      Story story(seed);
+      story.scene.pull("b", "a");
+      ASSERT_TRUE(story.run_until([&] { return story.durable("a").state == CopyState::relinquished; })) << story.scene.why();
+      ASSERT_EQ(story.durable("b").state, CopyState::ready);
+      story.scene.crash("b", {sim::CrashNotice::reset, power});
+      story.scene.run_for(Duration::milliseconds(200));
+      EXPECT_EQ(story.scene.volume("a")->face().mode(), FaceMode::hold);
+      story.scene.restart("b");
+      ASSERT_TRUE(story.run_until([&] { return story.scene.owns("b"); })) << story.scene.why();
+      STORY(story.end("b"));
+      STORY(story.expect_nobody_noticed());
+    }
+  }
+}
+
+TEST(MoveStory, TheSameSeedGivesTheSameRun) {
+  for (const std::uint64_t seed : {3, 4}) {
+    std::uint64_t hashes[2];
+    for (std::uint64_t& hash : hashes) {
+      Story story(seed);
+      STORY(story.move("a", "b"));
+      STORY(story.move("b", "a"));
+      STORY(story.end("a"));
+      hash = story.scene.world.trace_hash();
+    }
+    EXPECT_EQ(hashes[0], hashes[1]);
+  }
+  Story one(3), other(4);
+  EXPECT_NE(one.scene.world.trace_hash(), other.scene.world.trace_hash());
+}
+
+// --- canaries ---
+
+TEST(MoveCanary, AFlushThatDoesNothingAtTheDestinationIsFound) {
+  Story story(1);
+  story.scene.hooks["b"].loses_flushes = true;
+  story.scene.pull("b", "a");
+  story.run_until([&] { return story.scene.owns("b"); });
+  EXPECT_NE(story.scene.world.report().find("is not durable there"), std::string::npos) << story.scene.why();
+}
+
+TEST(MoveCanary, AFlushThatDoesNothingAtTheSourceIsFoundAfterAPowerLoss) {
+  bool found = false;
+  for (std::uint64_t seed = 1; seed <= 20 && !found; ++seed) {
+    Story story(seed);
+    story.scene.hooks["a"].loses_flushes = true;
+    story.scene.run_for(Duration::milliseconds(30));
+    story.cast->note_crash("a", true);
+    story.scene.crash("a");
+    story.scene.run_for(Duration::milliseconds(5));
+    story.scene.restart("a");
+    story.run_until([&] { return story.scene.owns("a"); });
+    story.cast->start_face("a");
+    story.scene.run_for(Duration::milliseconds(30));
+    found = story.scene.world.failed();
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST(MoveCanary, AnOwnershipRecordThatIsNotWrittenIsFoundAfterACrash) {
+  Story story(1);
+  story.scene.hooks["a"].loses_record_writes = true;
+  story.scene.pull("b", "a");
+  ASSERT_TRUE(story.run_until([&] { return story.scene.owns("b"); })) << story.scene.why();
+  story.scene.crash("a", {sim::CrashNotice::reset, false});
+  story.scene.run_for(Duration::milliseconds(5));
+  story.scene.restart("a");
+  story.run_until([] { return false; }, Duration::seconds(1));
+  EXPECT_NE(story.scene.world.report().find("two hosts own"), std::string::npos) << story.scene.why();
+}
+
+}  // namespace
+}  // namespace godwit::volume
