@@ -77,6 +77,7 @@ void WaitingCache::note_local_write(std::uint64_t offset, std::uint64_t length) 
     if (local_.test(b)) continue;
     const bool was_present = remote_.test(b);
     local_.set(b);
+    ++local_count_;
     any_absent = any_absent || !was_present;
     if (!was_present) arrived(b);
   }
@@ -103,7 +104,7 @@ void WaitingCache::note_dirty(BlockIndex block) {
 void WaitingCache::reset() {
   local_ = Bitset(local_.size());
   remote_ = Bitset(remote_.size());
-  present_count_ = 0;
+  present_count_ = local_count_ = 0;
 }
 
 void WaitingCache::ask_again() {

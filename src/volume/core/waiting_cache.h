@@ -46,7 +46,7 @@ class WaitingCache {
   bool is_local(BlockIndex block) const { return local_.test(block.value); }
   bool is_whole() const { return present_count_ == geometry_.block_count(); }
   std::uint64_t present_count() const { return present_count_; }
-  std::uint64_t local_count() const { return local_.count(); }
+  std::uint64_t local_count() const { return local_count_; }
 
   // Waiters whose blocks are all here now, in the order in which they became so.
   std::optional<WaiterId> poll_ready();
@@ -70,6 +70,7 @@ class WaitingCache {
   Bitset local_;
   Bitset remote_;
   std::uint64_t present_count_ = 0;
+  std::uint64_t local_count_ = 0;
   std::map<WaiterId, std::uint64_t> missing_;                   // how many blocks each waiter still lacks
   std::map<std::uint64_t, std::vector<WaiterId>> waiting_for_;  // by block
   std::deque<WaiterId> ready_;
