@@ -218,7 +218,7 @@ class SourceSession {
     std::uint32_t blocks_in_flight = 0;
     std::uint32_t in_flight_max = 0;
     std::uint32_t completed_awaited = 0;  // Completed not yet answered, also of a lock that was missed
-    std::uint32_t lists_awaited = 0;  // DirtyLists and lists of base blocks not yet answered; blocks wait for them
+    std::uint32_t lists_awaited = 0;      // DirtyLists and lists of base blocks not yet answered; blocks wait for them
     bool hashes_awaited = false;
     std::vector<std::pair<std::uint64_t, std::uint32_t>> refused;  // blocks refused by the destination, and how often
   };

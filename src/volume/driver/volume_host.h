@@ -44,9 +44,9 @@ class CopyMaker {
 
 struct PullRequest {
   net::Address from;
-  std::vector<std::string> names;             // empty: all that the host offers
-  std::string rename_to;                      // with one name: what it is called here
-  CopyMaker* copies = nullptr;                // where new copies go; null: the host's own
+  std::vector<std::string> names;                            // empty: all that the host offers
+  std::string rename_to;                                     // with one name: what it is called here
+  CopyMaker* copies = nullptr;                               // where new copies go; null: the host's own
   std::optional<DestinationOptions> options = std::nullopt;  // other than the host's
 };
 
