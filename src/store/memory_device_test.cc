@@ -33,6 +33,19 @@ TEST(MemoryDevice, WhatIsWrittenThroughItsMemoryIsNoHole) {
   EXPECT_EQ(device->memory()[kSize - 1], std::byte{0});
 }
 
+TEST(MemoryDevice, PagesTouchedAheadKeepTheirContentAndAreNoDataYet) {
+  net::EventLoop loop;
+  constexpr std::uint64_t kSize = 1024 * 1024 + 5;
+  auto device = make_memory_device(kSize, loop).value();
+  Blocking blocking(*device, [&] { loop.run(); });
+  device->memory()[65536 + 7] = std::byte{7};
+  touch_ahead(device->memory().subspan(65536 + 3));
+  touch_ahead({});
+  EXPECT_EQ(device->memory()[65536 + 7], std::byte{7});
+  EXPECT_EQ(blocking.extents(0, kSize).value(),
+            (std::vector<Extent>{{0, 65536, true, true}, {65536, 65536, false, false}, {131072, kSize - 131072, true, true}}));
+}
+
 TEST(MemoryDevice, ASizeBeyondTheAddressSpaceIsNoSpace) {
   net::EventLoop loop;
   auto device = make_memory_device(std::uint64_t{1} << 62, loop);
