@@ -139,7 +139,7 @@ class Scene : public VolumeEvents {
     if (const auto* send = std::get_if<SendControl>(&effect)) {
       if (link->peer()) link->send_control(send->message);
     } else if (std::holds_alternative<StartSending>(effect)) {
-      link->start_sending(volume);
+      link->start_sending(volume, false);
     } else if (std::holds_alternative<StartReceiving>(effect)) {
       link->start_receiving(volume);
     } else if (const auto* end = std::get_if<EndSession>(&effect)) {
