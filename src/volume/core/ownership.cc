@@ -135,7 +135,9 @@ void Ownership::decide() {
   record_.data_name = wanted_data_name();
   effects_.push_back(WriteRecord{record_});
   effects_.push_back(FaceChanged{});
-  if (record_.data_name != old_name) effects_.push_back(AgreeNames{std::move(old_name), record_.data_name});
+  if (record_.data_name == old_name) return;
+  ++renames_due_;
+  effects_.push_back(AgreeNames{std::move(old_name), record_.data_name});
 }
 
 void Ownership::become(CopyState state) {
@@ -154,6 +156,7 @@ void Ownership::handle_record_written(bool ok) {
   failed_ = true;
   lock_.reset();
   effects_.clear();
+  renames_due_ = 0;
   effects_.push_back(FaceChanged{});
   report("the ownership record could not be written; the volume is not served until the process has started anew");
 }
@@ -161,6 +164,7 @@ void Ownership::handle_record_written(bool ok) {
 void Ownership::handle_names_agreed(bool ok) {
   GODWIT_CHECK(barrier_);
   barrier_ = false;
+  --renames_due_;
   if (!ok) report("the data file keeps its old name: the new one is taken, or the rename failed");
 }
 

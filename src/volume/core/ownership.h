@@ -170,6 +170,8 @@ class Ownership {
   // The connection that the session runs on.
   std::optional<LinkId> session_link() const { return session_ ? std::optional(session_->peer.link) : std::nullopt; }
   bool is_failed() const { return failed_; }
+  // The data file is called what the record says; false between the record and the rename.
+  bool names_agree() const { return renames_due_ == 0; }
   // The STATE message about this volume.
   ControlMessage state_message(std::optional<DeviceId> device) const;
 
@@ -230,6 +232,7 @@ class Ownership {
   bool whole_ = false;
   bool failed_ = false;
   bool busy_ = false;
+  std::uint32_t renames_due_ = 0;
   std::optional<Sha256> base_;
   std::optional<Session> session_;  // A: accepted; B: accepted by A
   std::optional<SessionId> asked_;  // B: PULL sent, not answered

@@ -281,7 +281,7 @@ class DestinationReplay final : public OurEnd, public DestinationOwner {
 };
 
 TEST(ReplayDestination, AnswersEveryRecordedSourceAsTheOriginalDid) {
-  for (const sim::RecordedSession& session : all_sessions()) {
+  for (const sim::RecordedSession& session : all_sessions(GODWIT_TESTDATA)) {
     for (const std::uint64_t seed : sim::scenario_seeds(3)) {
       SCOPED_TRACE(session.name + ", seed " + std::to_string(seed));
       DestinationReplay replay(session, seed);
@@ -292,7 +292,7 @@ TEST(ReplayDestination, AnswersEveryRecordedSourceAsTheOriginalDid) {
 }
 
 sim::RecordedSession session_named(const std::string& name) {
-  for (sim::RecordedSession& session : all_sessions())
+  for (sim::RecordedSession& session : all_sessions(GODWIT_TESTDATA))
     if (session.name == name) return std::move(session);
   ADD_FAILURE() << "no session " << name;
   return {};

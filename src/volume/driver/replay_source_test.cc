@@ -488,7 +488,7 @@ class SourceReplay final : public OurEnd, public LinkOwner {
 };
 
 TEST(ReplaySource, SendsEveryRecordedDestinationWhatTheOriginalDid) {
-  for (const sim::RecordedSession& session : all_sessions()) {
+  for (const sim::RecordedSession& session : all_sessions(GODWIT_TESTDATA)) {
     for (const bool mark : {false, true}) {
       for (const std::uint64_t seed : sim::scenario_seeds(2)) {
         SCOPED_TRACE(session.name + (mark ? ", marked" : ", not marked") + ", seed " + std::to_string(seed));

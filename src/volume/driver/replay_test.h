@@ -18,8 +18,8 @@
 
 namespace godwit::volume::replay {
 
-inline std::vector<sim::RecordedSession> all_sessions() {
-  const std::filesystem::path folder = std::filesystem::path(GODWIT_TESTDATA).parent_path().parent_path() / "core/testdata/silo";
+inline std::vector<sim::RecordedSession> all_sessions(const std::filesystem::path& testdata) {
+  const std::filesystem::path folder = testdata.parent_path().parent_path() / "core/testdata/silo";
   std::vector<sim::RecordedSession> sessions;
   for (const std::string& name : sim::recorded_session_names(folder)) {
     Result<sim::RecordedSession> session = sim::read_recorded_session(folder, name);

@@ -104,6 +104,7 @@ void Volume::agree_names(const AgreeNames& names) {
     if (!*alive) return;
     ownership_.handle_names_agreed(result.has_value());
     pump();
+    if (*alive) events_.handle_mode(*this);
   };
   if (!place_.directory || !place_.renames_data) return scheduler_.post([agreed = std::move(agreed)]() mutable { agreed({}); });
   place_.directory->rename(names.from, names.to, std::move(agreed));

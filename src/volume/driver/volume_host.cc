@@ -490,8 +490,8 @@ void VolumeHost::refused(Dialler& dialler, Volume& volume, RefuseCode code, cons
 
 void VolumeHost::check_pulled(Dialler& dialler) {
   if (dialler.ended || dialler.volumes.empty() || dialler.status.state == PullStatus::State::owned) return;
-  const bool owned =
-      std::all_of(dialler.volumes.begin(), dialler.volumes.end(), [](const Volume* v) { return v->ownership().is_owner(); });
+  const bool owned = std::all_of(dialler.volumes.begin(), dialler.volumes.end(),
+                                 [](const Volume* v) { return v->ownership().is_owner() && v->ownership().names_agree(); });
   if (!owned) return;
   dialler.status.volumes.clear();
   for (const Volume* v : dialler.volumes) dialler.status.volumes.push_back(v->name());
