@@ -174,7 +174,7 @@ ControlServer::~ControlServer() = default;
 
 Result<std::unique_ptr<ControlServer>> ControlServer::listen(net::EventLoop& loop, const std::string& path, VolumeVerbs& verbs,
                                                              Log log) {
-  auto impl = std::unique_ptr<Impl>(new Impl{loop, verbs, std::move(log), nullptr, {}});
+  auto impl = std::make_unique<Impl>(loop, verbs, std::move(log));
   Result<std::unique_ptr<net::Listener>> listener = loop.listen(
       net::Address{"", 0, path}, [i = impl.get()](std::unique_ptr<net::Stream> stream) { i->accept(std::move(stream)); });
   if (!listener) return fail(std::move(listener).error().within("the control socket"));

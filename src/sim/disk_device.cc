@@ -89,7 +89,7 @@ void SimDevice::change_range(DiskOp op, DiskFile::Change change, ConstBytes late
           asked.cut_short(disk.random());
           under_way.file->apply(std::move(asked));
         } else if (durability == store::Durability::durable) {
-          under_way.file->apply_durably(std::move(asked));
+          under_way.file->apply_durably(asked);
         } else {
           under_way.file->apply(std::move(asked));
         }

@@ -91,7 +91,7 @@ void SimDirectory::write_slot(const std::string& name, std::uint64_t offset, Byt
                 asked.change.cut_short(disk.random());
                 asked.file->apply(std::move(asked.change));
               } else {
-                asked.file->apply_durably(std::move(asked.change));
+                asked.file->apply_durably(asked.change);
               }
               done(std::move(result));
             });

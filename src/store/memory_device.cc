@@ -161,10 +161,10 @@ class MemoryDevice final : public BlockDevice {
 }  // namespace
 
 void touch_ahead(MutableBytes memory) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(memory.data()) / kPage * kPage;
-  const auto end = reinterpret_cast<std::uintptr_t>(memory.data() + memory.size());
+  if (memory.empty()) return;
+  const std::size_t before = reinterpret_cast<std::uintptr_t>(memory.data()) % kPage;
   // Kernels before 5.14 do not know it; then the first touch costs what it costs.
-  if (!memory.empty()) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE);
+  (void)::madvise(memory.data() - before, memory.size() + before, MADV_POPULATE_WRITE);
 }
 
 Result<std::unique_ptr<BlockDevice>> make_memory_device(std::uint64_t size, net::Scheduler& scheduler) {

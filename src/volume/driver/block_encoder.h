@@ -27,7 +27,7 @@ struct EncodedBlock {
 
 class BlockEncoder {
  public:
-  BlockEncoder(FormPolicy policy, net::BufferPool& buffers) : policy_(policy), buffers_(buffers) {}
+  explicit BlockEncoder(FormPolicy policy) : policy_(policy) {}
 
   // Blocks that the destination can fetch elsewhere, by offset; forgotten when dirty rounds begin.
   void set_alternates(std::map<std::uint64_t, AlternateSources::Entry> alternates) { alternates_ = std::move(alternates); }
@@ -41,7 +41,6 @@ class BlockEncoder {
 
  private:
   FormPolicy policy_;
-  net::BufferPool& buffers_;
   std::map<std::uint64_t, AlternateSources::Entry> alternates_;
   std::map<Sha256, std::pair<std::uint64_t, std::uint32_t>> announced_;
   Bytes scratch_;

@@ -17,7 +17,7 @@ std::string schema_for(const std::string& name, const Geometry& geometry) {
 std::vector<SourceLink::Device> SourceLink::make_devices(const std::vector<Volume*>& volumes) {
   std::vector<Device> devices;
   for (std::size_t i = 0; i < volumes.size(); ++i) {
-    Device device(*volumes[i], DeviceId{static_cast<std::uint32_t>(i + 1)}, BlockEncoder(options_.forms, context_.buffers));
+    Device device(*volumes[i], DeviceId{static_cast<std::uint32_t>(i + 1)}, BlockEncoder(options_.forms));
     device.schema = schema_for(volumes[i]->name(), volumes[i]->geometry());
     if (options_.of_volume) device.special = options_.of_volume(*volumes[i]);
     if (device.special.base_blocks) device.base_blocks = device.special.base_blocks();

@@ -140,7 +140,7 @@ void VolumeFace::early_read(std::uint64_t offset, MutableBytes into, Done<void> 
   ++running_;
   gate_.enter(BlockGate::Party::inside, first, last,
               [this, offset, into, done = std::move(done)](BlockGate::Ticket ticket) mutable {
-                store_->read(offset, into, [this, ticket, offset, into, done = std::move(done)](Result<void> result) mutable {
+                store_->read(offset, into, [this, ticket, done = std::move(done)](Result<void> result) mutable {
                   gate_.leave(ticket);
                   done(std::move(result));
                   ended();
