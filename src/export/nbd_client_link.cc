@@ -25,6 +25,8 @@ constexpr std::uint64_t kLargeBytes = 64 * 1024;
 constexpr std::uint32_t kControlBytesMax = 4 * 1024 * 1024;
 constexpr std::size_t kSpansMax = 512;
 
+constexpr Duration kHandshakeTimeMax = Duration::seconds(30);
+
 }  // namespace
 
 NbdClientLink::NbdClientLink(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream, NbdClientOptions options)
@@ -32,7 +34,10 @@ NbdClientLink::NbdClientLink(net::Scheduler& scheduler, std::unique_ptr<net::Str
 
 void NbdClientLink::open(net::Done<OpenedExport> done) {
   open_done_ = std::move(done);
-  self_ = shared_from_this();
+  // The scheduler keeps the link while nobody else does; whoever ends it first cancels this.
+  handshake_timer_ = scheduler_.schedule(scheduler_.now() + kHandshakeTimeMax, [self = shared_from_this()] {
+    self->lose(Error(ErrorKind::timed_out, "the NBD server did not finish the handshake within 30 s"));
+  });
   receive();
 }
 
@@ -97,7 +102,8 @@ void NbdClientLink::handle_handshake() {
     send_soon();
   }
   if (negotiation_.state() == ClientNegotiation::State::running) return;
-  std::shared_ptr<NbdClientLink> self = std::exchange(self_, nullptr);
+  std::shared_ptr<NbdClientLink> self = shared_from_this();
+  scheduler_.cancel(handshake_timer_);
   net::Done<OpenedExport> done = std::exchange(open_done_, nullptr);
   if (negotiation_.state() == ClientNegotiation::State::failed) {
     lost_ = negotiation_.error();
@@ -382,7 +388,7 @@ void NbdClientLink::end_soon() {
 void NbdClientLink::end_all() {
   if (reading_ || writing_ || abandoned_) return;
   std::shared_ptr<NbdClientLink> self = shared_from_this();
-  self_.reset();
+  scheduler_.cancel(handshake_timer_);
   if (open_done_) std::exchange(open_done_, nullptr)(fail(*lost_));
   queue_.clear();
   // Who asks again from inside his answer is told later.

@@ -82,7 +82,7 @@ class NbdClientLink final : public std::enable_shared_from_this<NbdClientLink> {
   std::unique_ptr<net::Stream> stream_;
   ClientNegotiation negotiation_;
   net::Done<OpenedExport> open_done_;  // until open() has ended
-  std::shared_ptr<NbdClientLink> self_;
+  net::TimerId handshake_timer_;
   OpenedExport opened_;
   std::move_only_function<void(Error)> lost_handler_;
 

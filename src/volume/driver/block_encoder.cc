@@ -50,7 +50,7 @@ EncodedBlock BlockEncoder::encode(DeviceId device, TxId tx, std::uint64_t offset
   out.buffer = std::move(data);
   if (form != WriteForm::raw) {
     // The compressed bytes go where the plain ones were: they are shorter.
-    std::memcpy(out.buffer.bytes().data(), scratch_.data(), scratch_.size());
+    if (!scratch_.empty()) std::memcpy(out.buffer.bytes().data(), scratch_.data(), scratch_.size());
     write.payload = ConstBytes(out.buffer.bytes()).first(scratch_.size());
   }
   out.payload = write.payload;
