@@ -24,8 +24,7 @@ else()
 endif()
 if(GODWIT_SANITIZE)
   string(REPLACE ";" "," sanitizers "${GODWIT_SANITIZE}")
-  # vptr asks the kernel for pipes, which a test that has used up its descriptors can not give it.
-  add_compile_options(-fsanitize=${sanitizers} -fno-sanitize=vptr -fno-sanitize-recover=all)
+  add_compile_options(-fsanitize=${sanitizers} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${sanitizers})
 endif()
 
