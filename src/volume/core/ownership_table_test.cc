@@ -234,8 +234,8 @@ TEST(OwnershipTable, Prepare) {
          return b.run();
        },
        "drop", receiving},
-      {"PREPARE of no session of ours", ready, [](Bench& b) { return b.hear(kFromPeer, about_h(ControlType::prepare, kH)); }, "",
-       ready},
+      {"PREPARE outside an accepted pull", ready, [](Bench& b) { return b.hear(kFromPeer, about_h(ControlType::prepare, kH)); },
+       "", ready},
       {"PREPARE", owned, [](Bench& b) { return b.hear(kFromPeer, about_h(ControlType::prepare, kH)); }, "", owned},
       {"PREPARE", relinquished, [](Bench& b) { return b.hear(kFromPeer, about_h(ControlType::prepare, kH)); }, "", relinquished},
   });
