@@ -94,6 +94,7 @@ class SourceReplay final : public OurEnd, public LinkOwner {
     }
     purpose_.options.of_volume = [this](const Volume& volume) { return special_of(volume); };
     perform("before the ");
+    EXPECT_TRUE(world.run_until([&] { return to_write_.empty(); }, Duration::seconds(10)));
     auto stream = connect(destination_, [this](const FrameHeader& header, ConstBytes body) { receive(header, body); });
     link_ =
         std::make_unique<SourceLink>(context(), *this, LinkId{1}, std::move(stream), pointers(), purpose_.options, Random(seed));
@@ -103,12 +104,9 @@ class SourceReplay final : public OurEnd, public LinkOwner {
   ~SourceReplay() override { link = nullptr; }
 
   void run() {
-    const bool unsynchronised = session_.order.starts_with("none");
-    for (const sim::RecordedOperation& operation : session_.operations)
-      if (unsynchronised && operation.at_source) {
-        write(operation);
-        world.run_for(Duration::microseconds(100));
-      }
+    if (writes_freely())
+      for (const sim::RecordedOperation& operation : session_.operations)
+        if (operation.at_source) write(operation);
     settle();
     settle();
     ask_after_completed();
@@ -176,7 +174,16 @@ class SourceReplay final : public OurEnd, public LinkOwner {
 
   // --- what happens at the source ---
 
+  bool writes_freely() const { return session_.order.starts_with("none"); }
+
+  // As the original's writer did: each begins when the one before it has ended. Two writes of the same bytes under way together
+  // have no order, and the recorded contents are those of one.
   void write(const sim::RecordedOperation& operation) {
+    to_write_.push_back(&operation);
+    if (to_write_.size() == 1) write_next();
+  }
+  void write_next() {
+    const sim::RecordedOperation& operation = *to_write_.front();
     const std::size_t i = our_number(operation.device) - 1;
     buffers_.push_back(operation.seed ? sim::recorded_bytes(*operation.seed, operation.length)
                                       : to_bytes(ConstBytes(session_.devices[i].initial.make(session_.devices[i].size))
@@ -184,9 +191,27 @@ class SourceReplay final : public OurEnd, public LinkOwner {
     const Geometry geometry = volumes[i]->geometry();
     const BlockIndex last = geometry.block_at(operation.offset + operation.length - 1);
     for (BlockIndex b = geometry.block_at(operation.offset); b <= last; ++b) base_[i].clear(b.value);
-    volumes[i]->face().write(operation.offset, buffers_.back(), store::Durability::written,
-                             [](Result<void> result) { EXPECT_TRUE(result); });
+    volumes[i]->face().write(operation.offset, buffers_.back(), store::Durability::written, [this](Result<void> result) {
+      EXPECT_TRUE(result);
+      to_write_.pop_front();
+      ++written_;
+      for (auto it = after_writes_.begin(); it != after_writes_.end();) {
+        if (written_ < it->first) {
+          ++it;
+          continue;
+        }
+        world.schedule(Duration{}, std::move(it->second));
+        it = after_writes_.erase(it);
+      }
+      if (!to_write_.empty()) write_next();
+    });
   }
+  // Calls back once `count` writes have ended since the beginning.
+  void after_writes(std::size_t count, std::function<void()> then) {
+    if (written_ >= count) return then();
+    after_writes_.emplace_back(count, std::move(then));
+  }
+  void after_all_writes(std::function<void()> then) { after_writes(written_ + to_write_.size(), std::move(then)); }
   // Those whose moment begins so; each once. Returns whether there was one.
   bool perform(const std::string& when) {
     bool any = false;
@@ -307,18 +332,18 @@ class SourceReplay final : public OurEnd, public LinkOwner {
                                WriteAtResponse{static_cast<std::uint32_t>(have->blocks.size() * have->block_size)});
     }
     if (std::holds_alternative<DirtyList>(packet)) {
-      // Held for a while: no block may come before the answer.
+      // Held for a while: no block may come before the answer. A free writer ends in this round.
       list_unanswered_.insert(device);
-      world.schedule(Duration::milliseconds(1), [this, header] {
+      const auto respond = [this, header] {
         list_unanswered_.erase(header.device.value);
         destination_.send(header.device, header.tx, DirtyListResponse{});
-      });
+      };
+      world.schedule(Duration::milliseconds(1), [this, respond] { after_all_writes(respond); });
       return;
     }
     if (std::holds_alternative<Hashes>(packet)) {
       perform("after the Hashes packet");
-      world.schedule(Duration::milliseconds(1),
-                     [this, header] { destination_.send(header.device, header.tx, HashesResponse{}); });
+      after_all_writes([this, header] { destination_.send(header.device, header.tx, HashesResponse{}); });
       return;
     }
     const auto* event = std::get_if<Event>(&packet);
@@ -386,8 +411,11 @@ class SourceReplay final : public OurEnd, public LinkOwner {
         perform_exactly(fmt::format("right after the answer to data write {}", n));
       });
     }
-    if (wait) {
-      world.schedule(Duration::milliseconds(5), respond);
+    if (writes_freely() && first_pass_bytes_ == total) {
+      // Every block is tracked by now: with one more write there is a round, in which the others have their time.
+      after_writes(written_ + std::min(to_write_.size(), 1 + to_write_.size() / 2), respond);
+    } else if (wait) {
+      world.schedule(Duration::milliseconds(5), [this, respond] { after_all_writes(respond); });
     } else {
       respond();
     }
@@ -476,6 +504,9 @@ class SourceReplay final : public OurEnd, public LinkOwner {
   std::vector<Bitset> base_;
   std::unique_ptr<SourceLink> link_;
   std::deque<Bytes> buffers_;
+  std::deque<const sim::RecordedOperation*> to_write_;  // the first of them is under way
+  std::size_t written_ = 0;
+  std::vector<std::pair<std::size_t, std::function<void()>>> after_writes_;
   std::set<const sim::RecordedOperation*> performed_;
   std::multiset<Sent> sent_;
   std::set<std::uint32_t> have_answered_, list_unanswered_;

@@ -119,6 +119,7 @@ class SourceLink final : public ControlLink, private FrameHandler {
   void send_hashes(const SendHashes& work);
   void track_base(Device& device);
   void copy_completed();
+  void close_when_answered();
   void release_busy();
   void send_block(Device& device, EncodedBlock block, Lane lane);
   void ask_extents(Device& device, const AskExtents& work);
@@ -149,8 +150,10 @@ class SourceLink final : public ControlLink, private FrameHandler {
   bool working_ = false;
   bool busy_held_ = false;        // this link made its volumes busy
   bool locked_here_ = false;      // this link holds the lock, not another one of the same volumes
-  std::uint64_t read_bytes_ = 0;  // of the peer's ReadAts, being read
+  std::uint64_t read_bytes_ = 0;  // of the peer's ReadAts, being read …
+  std::size_t reads_ = 0;         // … and how many they are
   bool copied_ = false;
+  bool closing_ = false;  // once they are answered
   bool relinquishing_ = false;
   std::size_t draining_ = 0;
   std::uint64_t lock_number_ = 0;

@@ -47,7 +47,13 @@ void SourceLink::copy_completed() {
   release_busy();
   const bool may_fetch = options_.forms.hash_only || std::any_of(devices_.begin(), devices_.end(),
                                                                  [](const Device& d) { return !d.special.alternates.empty(); });
-  if (!may_fetch) link_.close_after_sending();
+  closing_ = !may_fetch;
+  close_when_answered();
+}
+
+// What it asked for before the end is still answered.
+void SourceLink::close_when_answered() {
+  if (closing_ && reads_ == 0) link_.close_after_sending();
 }
 
 void SourceLink::send_zeroes(const MoveZeroes& work) {
@@ -122,9 +128,11 @@ void SourceLink::answer_read(const AnswerRead& work) {
   if (work.refused) return send_packet(work.device, work.tx, ReadAtResponseErr{});
   const net::Lease buffer = context_.buffers.lease(work.length);
   read_bytes_ += work.length;
+  ++reads_;
   find(work.device)->volume->read_range(work.offset, buffer.bytes(), [this, alive = alive_, work, buffer](Result<void> result) {
     if (!*alive) return;
     read_bytes_ -= work.length;
+    --reads_;
     if (link_.is_closed()) return;
     if (result) {
       Bytes head;
@@ -133,6 +141,7 @@ void SourceLink::answer_read(const AnswerRead& work) {
     } else {
       send_packet(work.device, work.tx, ReadAtResponseErr{});
     }
+    close_when_answered();
     link_.resume();
   });
 }
