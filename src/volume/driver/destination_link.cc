@@ -168,16 +168,8 @@ void DestinationLink::open_devices(OpenDevices work) {
 }
 
 void DestinationLink::answer_mark(const Mark& mark) {
-  const LocalHost me = owner_.local_host();
-  ControlMessage hello;
-  hello.type = ControlType::hello;
-  hello.host = me.host;
-  hello.boot = me.boot;
-  hello.name = me.name;
-  hello.features = 0;
-  if (!me.address.empty()) hello.address = me.address;
   Bytes payload;
-  encode_reply(Mark{1, mark.nonce}, hello, payload);
+  encode_reply(Mark{1, mark.nonce}, hello_of(owner_.local_host()), payload);
   ++control_tx_;
   send_packet(kControlDevice, control_tx_, Event{EventType::custom, kCustomGodwit, payload});
 }
