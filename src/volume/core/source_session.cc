@@ -184,6 +184,24 @@ void SourceSession::handle_read_failed(DeviceId id, TxId tx, const std::string& 
   fail("reading device " + std::to_string(id.value) + ": " + why);
 }
 
+void SourceSession::handle_addresses_removed(DeviceId id, std::vector<std::uint64_t> ids) {
+  Device* device = find(id);
+  if (!device || !device->spec.mapped) return;
+  device->addresses_removed.insert(device->addresses_removed.end(), ids.begin(), ids.end());
+}
+
+void SourceSession::send_removed_addresses(Device& d) {
+  if (!sends_map(d) || d.addresses_removed.empty()) return;
+  work_.push_back(SendRemoveFromMap{d.spec.id, outstanding_.next_id(), std::exchange(d.addresses_removed, {})});
+}
+
+void SourceSession::handle_device_removed(DeviceId id) {
+  Device* device = find(id);
+  if (!device || !device->taking_part || peer_ == PeerKind::godwit || std::exchange(device->removed, true)) return;
+  if (phase_ != Phase::done) return fail("device " + std::to_string(id.value) + " is removed here");
+  work_.push_back(SendRemoveDev{id, outstanding_.next_id()});
+}
+
 // Blocks that [offset, offset + length) touches, cut at the device's end; nothing when the range is senseless.
 static std::optional<std::pair<std::uint64_t, std::uint64_t>> cut(const Geometry& geometry, std::int64_t offset,
                                                                   std::int32_t length) {
@@ -269,7 +287,7 @@ std::optional<SourceWork> SourceSession::poll_move(Instant now, Device& d, bool 
 
   const Geometry geometry = d.spec.geometry();
   const bool first_pass = phase_ == Phase::first_pass;
-  if (first_pass && !urgent_only && d.spec.skips_holes) {
+  if (first_pass && !urgent_only && d.spec.skips_holes && !sends_map(d)) {
     // What lies ahead is asked for before the order reaches it; asking is a read, so it is tracked first.
     const std::uint64_t window = std::max<std::uint64_t>(1, config_.extents_window_bytes / geometry.block_size_bytes);
     if (d.extents_known < geometry.block_count() && !d.extents_asked && d.order.next_unsent() + window / 2 >= d.extents_known) {
@@ -307,7 +325,7 @@ std::optional<SourceWork> SourceSession::poll_move(Instant now, Device& d, bool 
   if (first_pass) round_blocks_ += last - first;
   const TxId tx = outstanding_.add(d.spec.id, request);
   if (zero) return MoveZeroes{d.spec.id, tx, next->block, BlockIndex{last}};
-  return MoveBlock{d.spec.id, tx, next->block, request.block_class};
+  return MoveBlock{d.spec.id, tx, next->block, request.block_class, sends_map(d)};
 }
 
 SourceSession::Progress SourceSession::progress() const {

@@ -58,6 +58,8 @@ void SourceSession::advance(Instant now) {
         if (d.taking_part && !d.completed) return;
       if (peer_ == PeerKind::original || config_.lone_device) {
         phase_ = Phase::done;
+        if (config_.remove_devices)
+          for (const Device& d : devices_) handle_device_removed(d.spec.id);
         work_.push_back(CopyCompleted{});
         return;
       }
@@ -187,6 +189,7 @@ void SourceSession::complete(Instant now) {
   for (Device& d : devices_) {
     if (!d.taking_part || d.completed) continue;
     const Request request{.kind = Request::Kind::event, .sent = now, .event = EventType::completed, .attempt = misses_};
+    send_removed_addresses(d);
     ++d.completed_awaited;  // after a miss, a peer that has not answered it yet is not worth another lock
     work_.push_back(SendEvent{d.spec.id, outstanding_.add(d.spec.id, request), EventType::completed});
     if (godwit) work_.push_back(SendPrepare{d.spec.id});

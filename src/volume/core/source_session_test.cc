@@ -21,8 +21,9 @@ struct Request {
 
 // A session over some devices, and a destination that answers when it is told to.
 struct Bench {
-  explicit Bench(SourceConfig config = {}, std::vector<std::uint64_t> sizes = {8 * kBlock}, OrderKind order = OrderKind::any)
-      : session(prepare(config), devices(sizes, order)) {
+  explicit Bench(SourceConfig config = {}, std::vector<std::uint64_t> sizes = {8 * kBlock}, OrderKind order = OrderKind::any,
+                 bool has_map = false)
+      : mapped(has_map), session(prepare(config), devices(sizes, order)) {
     session.handle_start(now);
     run();
   }
@@ -36,6 +37,7 @@ struct Bench {
       d.info = DevInfo{sizes[i], kBlock, "disk" + std::to_string(i), {}};
       d.tracker = trackers.back().get();
       d.order = order;
+      d.mapped = mapped;
       all.push_back(std::move(d));
     }
     return all;
@@ -50,7 +52,8 @@ struct Bench {
       if (std::holds_alternative<SendDevInfo>(*work)) say("dev");
       if (const auto* w = std::get_if<MoveBlock>(&*work)) {
         blocks.push_back({w->device, w->tx, kBlock});
-        say((w->block_class == BlockClass::urgent ? "urgent " : "") + std::to_string(w->block.value));
+        say((w->with_map ? "mapped " : "") + std::string(w->block_class == BlockClass::urgent ? "urgent " : "") +
+            std::to_string(w->block.value));
       }
       if (const auto* w = std::get_if<MoveZeroes>(&*work)) {
         blocks.push_back({w->device, w->tx, static_cast<std::uint32_t>((w->last.value - w->first.value) * kBlock)});
@@ -70,6 +73,8 @@ struct Bench {
         events.push_back({w->device, w->tx, 0});
         say(w->type == EventType::completed ? "Completed" : w->type == EventType::custom ? "Custom" : "event");
       }
+      if (const auto* w = std::get_if<SendRemoveFromMap>(&*work)) say("unmap " + std::to_string(w->ids.size()));
+      if (const auto* w = std::get_if<SendRemoveDev>(&*work)) say("remove " + std::to_string(w->device.value));
       if (std::holds_alternative<SendPrepare>(*work)) say("PREPARE");
       if (std::holds_alternative<LockGroup>(*work)) say("lock");
       if (std::holds_alternative<UnlockGroup>(*work)) say("unlock");
@@ -108,7 +113,20 @@ struct Bench {
     return run();
   }
 
+  // The clients are held, as was asked for.
+  std::string lock() {
+    session.handle_locked(now);
+    return run();
+  }
+  // The lock lasts as long as it may.
+  std::string miss_lock() {
+    now = session.next_deadline();
+    session.handle_timeout(now);
+    return run();
+  }
+
   Instant now{};
+  bool mapped;
   std::vector<std::unique_ptr<DirtyTracker>> trackers;
   SourceSession session;
   std::vector<Request> haves, blocks, lists, events;
@@ -125,8 +143,7 @@ TEST(SourceSession, AWholeMoveOfAQuietVolume) {
   EXPECT_EQ(b.run(), "0, 1, 2, 3, 4, 5, 6, 7");
   b.answer_blocks();
   EXPECT_EQ(b.run(), "lock");
-  b.session.handle_locked(b.now);
-  EXPECT_EQ(b.run(), "Completed, PREPARE");
+  EXPECT_EQ(b.lock(), "Completed, PREPARE");
   b.answer_events();
   EXPECT_EQ(b.session.phase(), Phase::completing) << "the ack alone gives nothing away";
   b.session.handle_peer_ready(b.now, DeviceId{1});
@@ -140,8 +157,7 @@ TEST(SourceSession, AWholeMoveOfAQuietVolume) {
 TEST(SourceSession, ReadyAloneGivesNothingAwayEither) {
   Bench b;
   b.first_pass();
-  b.session.handle_locked(b.now);
-  b.run();
+  b.lock();
   b.session.handle_peer_ready(b.now, DeviceId{1});
   EXPECT_EQ(b.session.phase(), Phase::completing);
   b.answer_events();
@@ -169,8 +185,7 @@ TEST(SourceSession, DevicesOfAGroupGoThroughThePhasesTogether) {
   EXPECT_EQ(b.run(), "0, 0, 1, 1, 2");
   b.answer_blocks();
   EXPECT_EQ(b.run(), "lock");
-  b.session.handle_locked(b.now);
-  EXPECT_EQ(b.run(), "Completed, PREPARE, Completed, PREPARE");
+  EXPECT_EQ(b.lock(), "Completed, PREPARE, Completed, PREPARE");
   b.answer_events();
   b.session.handle_peer_ready(b.now, DeviceId{2});
   EXPECT_EQ(b.session.phase(), Phase::completing);
@@ -192,8 +207,7 @@ TEST(SourceSession, ListsAreAnsweredBeforeTheirBlocksTravel) {
   b.answer_blocks();
   EXPECT_EQ(b.run(), "lock") << "one dirty block is few";
   b.dirty(4, 5);
-  b.session.handle_locked(b.now);
-  EXPECT_EQ(b.run(), "list of 2");
+  EXPECT_EQ(b.lock(), "list of 2");
   b.answer_lists();
   EXPECT_EQ(b.run(), "3, 4");
   b.answer_blocks();
@@ -224,20 +238,15 @@ TEST(SourceSession, AMissedLockDoublesItsTimeUpToTheLimit) {
     EXPECT_EQ(b.session.next_deadline(), b.now + Duration::seconds(patience));
     b.session.handle_timeout(b.now + (Duration::seconds(patience) - Duration{1}));
     EXPECT_EQ(b.session.phase(), Phase::locking);
-    b.now = b.session.next_deadline();
-    b.session.handle_timeout(b.now);
-    EXPECT_EQ(b.run(), "unlock, lock");
+    EXPECT_EQ(b.miss_lock(), "unlock, lock");
   }
 }
 
 TEST(SourceSession, ADestinationThatHasNotAnsweredTheMissedCompletedIsNotLockedForAgain) {
   Bench b;
   b.first_pass();
-  b.session.handle_locked(b.now);
-  b.run();
-  b.now = b.session.next_deadline();
-  b.session.handle_timeout(b.now);
-  EXPECT_EQ(b.run(), "unlock");
+  b.lock();
+  EXPECT_EQ(b.miss_lock(), "unlock");
   EXPECT_EQ(b.session.phase(), Phase::rounds);
   EXPECT_EQ(b.session.next_deadline(), Instant::never());
   b.answer_events();
@@ -247,16 +256,14 @@ TEST(SourceSession, ADestinationThatHasNotAnsweredTheMissedCompletedIsNotLockedF
 TEST(SourceSession, ALateReadyOrAckOfAMissedLockCompletesNothing) {
   Bench b;
   b.first_pass();
-  b.session.handle_locked(b.now);
-  b.run();
+  b.lock();
   b.session.handle_peer_ready(b.now, DeviceId{1});
   b.session.handle_timeout(b.session.next_deadline());
   b.run();
   b.answer_events();
   EXPECT_EQ(b.run(), "lock");
   b.session.handle_peer_ready(b.now, DeviceId{1});
-  b.session.handle_locked(b.now);
-  EXPECT_EQ(b.run(), "Completed, PREPARE");
+  EXPECT_EQ(b.lock(), "Completed, PREPARE");
   b.answer_events();
   EXPECT_EQ(b.session.phase(), Phase::completing) << "READY has not come under this lock";
 }
@@ -372,8 +379,7 @@ TEST(SourceSession, RunsOfZeroesGoAsOneFrameOfLimitedLength) {
   b.dirty(2, 3);
   b.answer_blocks();
   EXPECT_EQ(b.run(), "lock");
-  b.session.handle_locked(b.now);
-  b.run();
+  b.lock();
   b.answer_lists();
   EXPECT_EQ(b.run(), "2") << "a block written since is no zero any more";
 }
@@ -446,8 +452,7 @@ TEST(SourceSession, ACustomHandOverGoesBeforeTheLastBlocks) {
   b.dirty(1, 2);
   b.answer_blocks();
   EXPECT_EQ(b.run(), "lock");
-  b.session.handle_locked(b.now);
-  EXPECT_EQ(b.run(), "list of 1");
+  EXPECT_EQ(b.lock(), "list of 1");
   b.answer_lists();
   EXPECT_EQ(b.run(), "relinquish") << "only behind the answered list";
   b.session.handle_relinquished(b.now);
@@ -461,20 +466,100 @@ TEST(SourceSession, ACustomHandOverGoesBeforeTheLastBlocks) {
 TEST(SourceSession, AFailureUnderTheLockUnlocksAndOneAfterStepFourDoesNot) {
   Bench locked;
   locked.first_pass();
-  locked.session.handle_locked(locked.now);
-  locked.run();
+  locked.lock();
   locked.tell(locked.events.front(), DirtyListResponse{});
   EXPECT_EQ(locked.run(), "unlock, failed");
   Bench given;
   given.first_pass();
-  given.session.handle_locked(given.now);
-  given.run();
+  given.lock();
   given.session.handle_peer_ready(given.now, DeviceId{1});
   given.answer_events();
   given.run();
   given.session.handle_timeout(given.now + Duration::seconds(100));
   EXPECT_EQ(given.run(), "") << "no budget counts any more";
   EXPECT_EQ(given.session.phase(), Phase::granting);
+}
+
+// --- sparse storages, and devices that are taken away ---
+
+TEST(SourceSession, BlocksBearTheirAddressesTowardsThosePeersThatListen) {
+  const std::vector<std::uint64_t> one = {2 * kBlock};
+  Bench godwit({}, one, OrderKind::any, true);
+  godwit.be_godwit();
+  EXPECT_EQ(godwit.run(), "mapped 0, mapped 1");
+
+  Bench library({.lone_device = true}, one, OrderKind::any, true);
+  library.session.handle_peer(library.now, PeerKind::original);
+  library.answer_haves();
+  EXPECT_EQ(library.run(), "mapped 0, mapped 1");
+
+  Bench group({}, one, OrderKind::any, true);
+  group.session.handle_peer(group.now, PeerKind::original);
+  group.answer_haves();
+  EXPECT_EQ(group.run(), "0, 1") << "an original's group would never answer";
+
+  Bench plain({}, one);
+  plain.be_godwit();
+  EXPECT_EQ(plain.run(), "0, 1");
+}
+
+TEST(SourceSession, AddressesTakenOutAreToldOnceAndBeforeCompleted) {
+  Bench b({.dirty_threshold_blocks = 1}, {2 * kBlock}, OrderKind::any, true);
+  b.be_godwit();
+  b.run();
+  b.session.handle_addresses_removed(DeviceId{1}, {1, 2});
+  b.session.handle_addresses_removed(DeviceId{1}, {3});
+  EXPECT_EQ(b.run(), "") << "blocks with these addresses are still under way";
+  b.answer_blocks();
+  EXPECT_EQ(b.run(), "lock");
+  EXPECT_EQ(b.lock(), "unmap 3, Completed, PREPARE");
+  EXPECT_EQ(b.miss_lock(), "unlock");
+  b.session.handle_addresses_removed(DeviceId{1}, {4});
+  b.answer_events();
+  EXPECT_EQ(b.run(), "lock");
+  EXPECT_EQ(b.lock(), "unmap 1, Completed, PREPARE") << "after a missed lock only what is new";
+}
+
+TEST(SourceSession, NobodyHearsOfAddressesThatWereNeverSent) {
+  Bench b({}, {2 * kBlock}, OrderKind::any, true);
+  b.session.handle_peer(b.now, PeerKind::original);
+  b.answer_haves();
+  b.run();
+  b.session.handle_addresses_removed(DeviceId{1}, {1});
+  b.answer_blocks();
+  EXPECT_EQ(b.run(), "lock");
+  EXPECT_EQ(b.lock(), "unlock, Completed");
+}
+
+TEST(SourceSession, ADeviceThatIsTakenAwayIsToldOnceAndOnlyOfAWholeCopy) {
+  for (const bool at_once : {false, true}) {
+    Bench b({.remove_devices = at_once}, {kBlock});
+    b.session.handle_peer(b.now, PeerKind::original);
+    b.answer_haves();
+    b.run();
+    b.answer_blocks();
+    b.run();
+    b.lock();
+    b.answer_events();
+    EXPECT_EQ(b.run(), at_once ? "remove 1, copy completed" : "copy completed");
+    b.session.handle_device_removed(DeviceId{1});
+    b.session.handle_device_removed(DeviceId{1});
+    b.session.handle_device_removed(DeviceId{7});
+    EXPECT_EQ(b.run(), at_once ? "" : "remove 1");
+  }
+  Bench halfway;
+  halfway.session.handle_peer(halfway.now, PeerKind::original);
+  halfway.answer_haves();
+  halfway.run();
+  halfway.session.handle_device_removed(DeviceId{1});
+  EXPECT_EQ(halfway.run(), "failed");
+  EXPECT_NE(halfway.failure.find("removed"), std::string::npos) << halfway.failure;
+
+  Bench godwit;
+  godwit.be_godwit();
+  godwit.run();
+  godwit.session.handle_device_removed(DeviceId{1});
+  EXPECT_EQ(godwit.run(), "") << "between godwits records say what becomes of a copy";
 }
 
 }  // namespace

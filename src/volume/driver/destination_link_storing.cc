@@ -161,6 +161,7 @@ void DestinationLink::reached_completed(const ReachedCompleted& work) {
     if (!link_.is_closed()) {
       Device& d = devices_.at(work.device);
       d.completed_whole = result && session_.is_whole(work.device);
+      d.volume->set_addresses(session_.address_map(work.device));
       const bool takes = original_ && group_ && d.completed_whole &&
                          d.volume->ownership().record().state == CopyState::receiving &&
                          (options_.take == Take::completed || (options_.take == Take::custom && options_.post_copy && custom_));

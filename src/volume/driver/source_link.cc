@@ -38,6 +38,7 @@ std::vector<SourceDevice> SourceLink::session_devices() const {
     device.base_blocks = d.base_blocks;
     device.has_alternates = !d.special.alternates.empty();
     device.skips_holes = !options_.forms.hash_only;
+    device.mapped = d.special.addresses != nullptr;
     devices.push_back(std::move(device));
   }
   return devices;
@@ -278,6 +279,8 @@ void SourceLink::perform(SourceWork& next) {
     device.encoder.forget_alternates();
     return send_packet(list->device, list->tx, DirtyList{device.volume->geometry().block_size_bytes, std::move(list->blocks)});
   }
+  if (auto* removed = std::get_if<SendRemoveFromMap>(&next)) return send_removed_addresses(std::move(*removed));
+  if (const auto* removed = std::get_if<SendRemoveDev>(&next)) return send_packet(removed->device, removed->tx, RemoveDev{});
   if (const auto* event = std::get_if<SendEvent>(&next))
     return send_packet(event->device, event->tx, Event{event->type, kCustomResume, {}});
   if (const auto* prepare = std::get_if<SendPrepare>(&next)) {

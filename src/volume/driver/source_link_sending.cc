@@ -40,6 +40,26 @@ void SourceLink::send_hashes(const SendHashes& work) {
   send_packet(work.device, work.tx, hashes);
 }
 
+void SourceLink::send_removed_addresses(SendRemoveFromMap work) {
+  const AddressMap& addresses = *find(work.device)->special.addresses;
+  std::erase_if(work.ids, [&](std::uint64_t id) { return addresses.contains(id); });  // put again since
+  if (!work.ids.empty()) send_packet(work.device, work.tx, RemoveFromMap{std::move(work.ids)});
+}
+
+void SourceLink::handle_addresses_removed(Volume& volume, std::vector<std::uint64_t> ids) {
+  const Device* device = find(volume);
+  if (!device || link_.is_closed()) return;
+  session_.handle_addresses_removed(device->id, std::move(ids));
+  work();
+}
+
+void SourceLink::remove_device(Volume& volume) {
+  const Device* device = find(volume);
+  if (!device || link_.is_closed()) return;
+  session_.handle_device_removed(device->id);
+  work();
+}
+
 // A destination that was given hashes only, or other places to look, may fetch long after its Completed (silo.md 8.2).
 void SourceLink::copy_completed() {
   copied_ = true;
@@ -82,8 +102,12 @@ void SourceLink::move_block(const MoveBlock& work) {
           return this->work();
         }
         if (options_.config.hashes) d.sent[static_cast<std::uint32_t>(work.block.value)] = sha256(buffer.bytes());
-        send_block(d, d.encoder.encode(work.device, work.tx, d.volume->geometry().offset_of(work.block), std::move(buffer)),
-                   lane);
+        const std::uint64_t offset = d.volume->geometry().offset_of(work.block);
+        if (work.with_map) {
+          send_block(d, BlockEncoder::encode_mapped(work.device, work.tx, offset, *d.special.addresses, std::move(buffer)), lane);
+        } else {
+          send_block(d, d.encoder.encode(work.device, work.tx, offset, std::move(buffer)), lane);
+        }
       });
 }
 
