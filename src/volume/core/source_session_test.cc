@@ -1,140 +1,16 @@
 // The source's half of a connection, phase by phase (the table is in src/volume/README.md): what it asks for when, and what each
 // event does in each phase. Blocks are names here; no byte moves.
-#include "volume/core/source_session.h"
-
 #include <gtest/gtest.h>
 
-#include <map>
+#include "volume/core/source_session_bench_test.h"
 
 namespace godwit::volume {
 namespace {
 
+using Bench = SourceBench;
 using Phase = SourceSession::Phase;
 using PeerKind = SourceSession::PeerKind;
-constexpr std::uint32_t kBlock = 4096;
-
-struct Request {
-  DeviceId device;
-  TxId tx;
-  std::uint32_t length = 0;
-};
-
-// A session over some devices, and a destination that answers when it is told to.
-struct Bench {
-  explicit Bench(SourceConfig config = {}, std::vector<std::uint64_t> sizes = {8 * kBlock}, OrderKind order = OrderKind::any,
-                 bool has_map = false)
-      : mapped(has_map), session(prepare(config), devices(sizes, order)) {
-    session.handle_start(now);
-    run();
-  }
-  static SourceConfig prepare(SourceConfig config) { return config; }
-  std::vector<SourceDevice> devices(const std::vector<std::uint64_t>& sizes, OrderKind order) {
-    std::vector<SourceDevice> all;
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
-      trackers.push_back(std::make_unique<DirtyTracker>((sizes[i] + kBlock - 1) / kBlock));
-      SourceDevice d;
-      d.id = DeviceId{static_cast<std::uint32_t>(i + 1)};
-      d.info = DevInfo{sizes[i], kBlock, "disk" + std::to_string(i), {}};
-      d.tracker = trackers.back().get();
-      d.order = order;
-      d.mapped = mapped;
-      all.push_back(std::move(d));
-    }
-    return all;
-  }
-  // Does what the session asks for, as words; what needs an answer is kept.
-  std::string run() {
-    std::string log;
-    const auto say = [&](const std::string& word) { log += (log.empty() ? "" : ", ") + word; };
-    while (std::optional<SourceWork> work = session.poll_work(now)) {
-      if (const auto* w = std::get_if<SendAlreadyHave>(&*work)) haves.push_back({w->device, w->tx, 0}), say("have");
-      if (std::holds_alternative<SendGroupInfo>(*work)) say("group");
-      if (std::holds_alternative<SendDevInfo>(*work)) say("dev");
-      if (const auto* w = std::get_if<MoveBlock>(&*work)) {
-        blocks.push_back({w->device, w->tx, kBlock});
-        say((w->with_map ? "mapped " : "") + std::string(w->block_class == BlockClass::urgent ? "urgent " : "") +
-            std::to_string(w->block.value));
-      }
-      if (const auto* w = std::get_if<MoveZeroes>(&*work)) {
-        blocks.push_back({w->device, w->tx, static_cast<std::uint32_t>((w->last.value - w->first.value) * kBlock)});
-        say("zeroes " + std::to_string(w->first.value) + "-" + std::to_string(w->last.value));
-      }
-      if (const auto* w = std::get_if<AskExtents>(&*work)) {
-        asked.push_back({w->first.value, w->last.value});
-        const std::uint64_t count = trackers[w->device.value - 1]->dirty_count();
-        (void)count;
-        if (answer_extents) session.handle_extents(w->device, w->first, w->last, zeroes.size() ? zeroes : Bitset(w->last.value));
-      }
-      if (const auto* w = std::get_if<SendDirtyList>(&*work)) {
-        lists.push_back({w->device, w->tx, 0});
-        say("list of " + std::to_string(w->blocks.size()));
-      }
-      if (const auto* w = std::get_if<SendEvent>(&*work)) {
-        events.push_back({w->device, w->tx, 0});
-        say(w->type == EventType::completed ? "Completed" : w->type == EventType::custom ? "Custom" : "event");
-      }
-      if (const auto* w = std::get_if<SendRemoveFromMap>(&*work)) say("unmap " + std::to_string(w->ids.size()));
-      if (const auto* w = std::get_if<SendRemoveDev>(&*work)) say("remove " + std::to_string(w->device.value));
-      if (std::holds_alternative<SendPrepare>(*work)) say("PREPARE");
-      if (std::holds_alternative<LockGroup>(*work)) say("lock");
-      if (std::holds_alternative<UnlockGroup>(*work)) say("unlock");
-      if (std::holds_alternative<RelinquishGroup>(*work)) say("relinquish");
-      if (const auto* w = std::get_if<AnswerRead>(&*work))
-        say(w->refused ? "refuse read" : "read " + std::to_string(w->offset) + "+" + std::to_string(w->length));
-      if (std::holds_alternative<CopyCompleted>(*work)) say("copy completed");
-      if (const auto* w = std::get_if<SessionFailed>(&*work)) failure = w->reason, say("failed");
-    }
-    return log;
-  }
-  void tell(const Request& to, const Packet& packet) { session.handle_packet(now, FrameHeader{to.device, to.tx, 1}, packet); }
-  void answer_haves() {
-    for (const Request& r : std::exchange(haves, {})) tell(r, WriteAtResponse{0});
-  }
-  void answer_blocks() {
-    for (const Request& r : std::exchange(blocks, {})) tell(r, WriteAtResponse{r.length});
-  }
-  void answer_lists() {
-    for (const Request& r : std::exchange(lists, {})) tell(r, DirtyListResponse{});
-  }
-  void answer_events() {
-    for (const Request& r : std::exchange(events, {})) tell(r, EventResponse{});
-  }
-  void dirty(std::uint64_t first, std::uint64_t last, std::size_t device = 0) { trackers[device]->note_write(first, last); }
-  void be_godwit() {
-    session.handle_peer(now, PeerKind::godwit);
-    for (std::size_t i = 0; i < trackers.size(); ++i) session.handle_wanted(DeviceId{static_cast<std::uint32_t>(i + 1)});
-    for (std::size_t i = 0; i < trackers.size(); ++i) session.handle_accepted(now, DeviceId{static_cast<std::uint32_t>(i + 1)});
-  }
-  // Through the first pass: everything sent and answered, nothing dirty. Ends with "lock" asked for.
-  std::string first_pass() {
-    be_godwit();
-    run();
-    answer_blocks();
-    return run();
-  }
-
-  // The clients are held, as was asked for.
-  std::string lock() {
-    session.handle_locked(now);
-    return run();
-  }
-  // The lock lasts as long as it may.
-  std::string miss_lock() {
-    now = session.next_deadline();
-    session.handle_timeout(now);
-    return run();
-  }
-
-  Instant now{};
-  bool mapped;
-  std::vector<std::unique_ptr<DirtyTracker>> trackers;
-  SourceSession session;
-  std::vector<Request> haves, blocks, lists, events;
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> asked;
-  Bitset zeroes;
-  bool answer_extents = true;
-  std::string failure;
-};
+using Request = SourceBench::Request;
 
 TEST(SourceSession, AWholeMoveOfAQuietVolume) {
   Bench b;
@@ -478,88 +354,6 @@ TEST(SourceSession, AFailureUnderTheLockUnlocksAndOneAfterStepFourDoesNot) {
   given.session.handle_timeout(given.now + Duration::seconds(100));
   EXPECT_EQ(given.run(), "") << "no budget counts any more";
   EXPECT_EQ(given.session.phase(), Phase::granting);
-}
-
-// --- sparse storages, and devices that are taken away ---
-
-TEST(SourceSession, BlocksBearTheirAddressesTowardsThosePeersThatListen) {
-  const std::vector<std::uint64_t> one = {2 * kBlock};
-  Bench godwit({}, one, OrderKind::any, true);
-  godwit.be_godwit();
-  EXPECT_EQ(godwit.run(), "mapped 0, mapped 1");
-
-  Bench library({.lone_device = true}, one, OrderKind::any, true);
-  library.session.handle_peer(library.now, PeerKind::original);
-  library.answer_haves();
-  EXPECT_EQ(library.run(), "mapped 0, mapped 1");
-
-  Bench group({}, one, OrderKind::any, true);
-  group.session.handle_peer(group.now, PeerKind::original);
-  group.answer_haves();
-  EXPECT_EQ(group.run(), "0, 1") << "an original's group would never answer";
-
-  Bench plain({}, one);
-  plain.be_godwit();
-  EXPECT_EQ(plain.run(), "0, 1");
-}
-
-TEST(SourceSession, AddressesTakenOutAreToldOnceAndBeforeCompleted) {
-  Bench b({.dirty_threshold_blocks = 1}, {2 * kBlock}, OrderKind::any, true);
-  b.be_godwit();
-  b.run();
-  b.session.handle_addresses_removed(DeviceId{1}, {1, 2});
-  b.session.handle_addresses_removed(DeviceId{1}, {3});
-  EXPECT_EQ(b.run(), "") << "blocks with these addresses are still under way";
-  b.answer_blocks();
-  EXPECT_EQ(b.run(), "lock");
-  EXPECT_EQ(b.lock(), "unmap 3, Completed, PREPARE");
-  EXPECT_EQ(b.miss_lock(), "unlock");
-  b.session.handle_addresses_removed(DeviceId{1}, {4});
-  b.answer_events();
-  EXPECT_EQ(b.run(), "lock");
-  EXPECT_EQ(b.lock(), "unmap 1, Completed, PREPARE") << "after a missed lock only what is new";
-}
-
-TEST(SourceSession, NobodyHearsOfAddressesThatWereNeverSent) {
-  Bench b({}, {2 * kBlock}, OrderKind::any, true);
-  b.session.handle_peer(b.now, PeerKind::original);
-  b.answer_haves();
-  b.run();
-  b.session.handle_addresses_removed(DeviceId{1}, {1});
-  b.answer_blocks();
-  EXPECT_EQ(b.run(), "lock");
-  EXPECT_EQ(b.lock(), "unlock, Completed");
-}
-
-TEST(SourceSession, ADeviceThatIsTakenAwayIsToldOnceAndOnlyOfAWholeCopy) {
-  for (const bool at_once : {false, true}) {
-    Bench b({.remove_devices = at_once}, {kBlock});
-    b.session.handle_peer(b.now, PeerKind::original);
-    b.answer_haves();
-    b.run();
-    b.answer_blocks();
-    b.run();
-    b.lock();
-    b.answer_events();
-    EXPECT_EQ(b.run(), at_once ? "remove 1, copy completed" : "copy completed");
-    b.session.handle_device_removed(DeviceId{1});
-    b.session.handle_device_removed(DeviceId{1});
-    b.session.handle_device_removed(DeviceId{7});
-    EXPECT_EQ(b.run(), at_once ? "" : "remove 1");
-  }
-  Bench halfway;
-  halfway.session.handle_peer(halfway.now, PeerKind::original);
-  halfway.answer_haves();
-  halfway.run();
-  halfway.session.handle_device_removed(DeviceId{1});
-  EXPECT_EQ(halfway.run(), "failed");
-  EXPECT_NE(halfway.failure.find("removed"), std::string::npos) << halfway.failure;
-
-  Bench godwit;
-  godwit.be_godwit();
-  godwit.run();
-  godwit.session.handle_device_removed(DeviceId{1});
-  EXPECT_EQ(godwit.run(), "") << "between godwits records say what becomes of a copy";
 }
 
 }  // namespace

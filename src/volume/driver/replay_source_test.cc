@@ -209,14 +209,10 @@ class SourceReplay final : public OurEnd, public LinkOwner {
       EXPECT_TRUE(result);
       to_write_.pop_front();
       ++written_;
-      for (auto it = after_writes_.begin(); it != after_writes_.end();) {
-        if (written_ < it->first) {
-          ++it;
-          continue;
-        }
-        world.schedule(Duration{}, std::move(it->second));
-        it = after_writes_.erase(it);
-      }
+      std::erase_if(after_writes_, [this](auto& waiting) {
+        if (written_ >= waiting.first) world.schedule(Duration{}, waiting.second);
+        return written_ >= waiting.first;
+      });
       if (!to_write_.empty()) write_next();
     });
   }
