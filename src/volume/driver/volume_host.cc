@@ -164,14 +164,7 @@ ControlLink* VolumeHost::find_link_to(const HostId& host) const {
 void VolumeHost::handle_link_up(ControlLink& link) {
   if (sources_.contains(link.id())) {
     SourceLink& source = *sources_.at(link.id());
-    ControlMessage hello;
-    hello.type = ControlType::hello;
-    hello.host = me_.host;
-    hello.boot = me_.boot;
-    hello.name = me_.name;
-    hello.features = 0;
-    if (!me_.address.empty()) hello.address = me_.address;
-    link.send_control(hello);
+    link.send_control(hello_of(me_));
     for (auto& [name, entry] : volumes_) {
       const std::optional<DeviceId> device = source.device_of(*entry.volume);
       const std::optional<Peer>& concerned = entry.volume->ownership().durable_record().peer;
@@ -264,6 +257,10 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
         if (*alive) destinations_.erase(id);
       });
   });
+}
+
+void VolumeHost::remove_addresses(Volume& volume, const std::vector<std::uint64_t>& ids) {
+  for (auto& [id, source] : sources_) source->handle_addresses_removed(volume, ids);
 }
 
 // --- what ownerships decide ---

@@ -84,6 +84,8 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   std::optional<PullStatus> pull_status(std::uint64_t id) const;
   // Ends dialling; what is copied stays.
   void stop_pull(std::uint64_t id);
+  // The user of a volume that keeps addresses (SourceVolumeOptions) has taken these out: whoever receives it is told.
+  void remove_addresses(Volume& volume, const std::vector<std::uint64_t>& ids);
   // Goes on with what the records say is unfinished: after a start.
   void resume_dialling();
 

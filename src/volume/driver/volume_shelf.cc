@@ -30,8 +30,14 @@ void VolumeShelf::create(const LocalHost& me, const std::string& name, Geometry 
                  .pristine = true,
                  .store = nullptr,
                  .place = place_of(name, false)};
+  create_data(std::move(item), std::move(done));
+}
+
+void VolumeShelf::create_data(ShelfItem item, net::Done<ShelfItem> done) {
+  const std::string data_name = item.record.data_name;
+  const std::uint64_t size = item.record.geometry.size_bytes;
   directory_.create_device(
-      name, geometry.size_bytes,
+      data_name, size,
       [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
         if (!device) return done(fail(std::move(device).error()));
         item.store = std::move(*device);
@@ -67,21 +73,13 @@ void VolumeShelf::receive(const LocalHost& me, const std::string& name, const Vo
                  .store = nullptr,
                  .place = place_of(name, false)};
   // Neither the data nor the record of another volume of that name may be there.
-  directory_.list(
-      [this, geometry, item = std::move(item), done = std::move(done)](Result<std::vector<std::string>> names) mutable {
-        if (!names) return done(fail(std::move(names).error()));
-        for (const std::string& taken : {item.name, item.name + ".own", item.name + ".partial"})
-          if (std::find(names->begin(), names->end(), taken) != names->end())
-            return done(fail(ErrorKind::exists, taken + " is there already: move it away, or pull under another name"));
-        const std::string data_name = item.record.data_name;
-        directory_.create_device(
-            data_name, geometry.size_bytes,
-            [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
-              if (!device) return done(fail(std::move(device).error()));
-              item.store = std::move(*device);
-              done(std::move(item));
-            });
-      });
+  directory_.list([this, item = std::move(item), done = std::move(done)](Result<std::vector<std::string>> names) mutable {
+    if (!names) return done(fail(std::move(names).error()));
+    for (const std::string& taken : {item.name, item.name + ".own", item.name + ".partial"})
+      if (std::find(names->begin(), names->end(), taken) != names->end())
+        return done(fail(ErrorKind::exists, taken + " is there already: move it away, or pull under another name"));
+    create_data(std::move(item), std::move(done));
+  });
 }
 
 void VolumeShelf::open(const LocalHost& me, const std::string& name, net::Done<ShelfItem> done) {

@@ -50,6 +50,8 @@ class VolumeShelf {
  private:
   RecordPlace place_of(const std::string& name, bool exists) { return {&directory_, name + ".own", true, exists}; }
   void open_data(ShelfItem item, net::Done<ShelfItem> done);
+  // The data file that the item's record names, new.
+  void create_data(ShelfItem item, net::Done<ShelfItem> done);
 
   store::Directory& directory_;
 };
