@@ -135,7 +135,11 @@ void tell_served(Console& console, const json::object& result) {
     const std::string name(volume.at("name").get_string());
     const json::value* how = volume.if_contains("how");
     if (how == nullptr) continue;
-    if (*how == "adopted") console.line(fmt::format("{} is a volume now: its ownership record is {}.own beside it", name, name));
+    if (*how == "adopted" && volume.at("kind") == "device")
+      console.line(fmt::format("what is on {} is volume {} now: its ownership record is in the data directory",
+                               std::string(volume.at("path").get_string()), name));
+    else if (*how == "adopted")
+      console.line(fmt::format("{} is a volume now: its ownership record is {}.own beside it", name, name));
     if (*how == "made" && volume.at("kind") == "memory")
       console.line(fmt::format("{} lives in memory and dies with this process", name));
   }
