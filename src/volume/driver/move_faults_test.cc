@@ -20,6 +20,7 @@ struct Faults {
   std::uint64_t rest = 0;  // bytes behind the last whole block
   bool in_memory = false;
   std::uint64_t blocks = 48;
+  bool overlays = false;  // on an image of zeros, at both ends
 };
 
 // Lines cost time: only a run that is repeated for its own sake makes them.
@@ -50,6 +51,8 @@ class FaultRun {
       : faults_(faults), scene_(seed, SceneOptions{quick_options(), faults.in_memory, trace_lines()}) {
     if (faults.slow_disks)
       for (const char* host : {"a", "b"}) scene_.machine(host).disk().set_quality(slow_disk());
+    if (faults.overlays)
+      for (const char* host : {"a", "b"}) scene_.bases.set(host, Bytes(faults.blocks * kBlock + faults.rest));
     for (unsigned i = 0; i < faults.volumes; ++i) {
       const std::string name = "disk" + std::to_string(i);
       scene_.create("a", faults.blocks * kBlock + faults.rest, name);
@@ -164,6 +167,8 @@ TEST(MoveUnderFaults, EndsWithOneOwnerAndLosesNothing) {
        .blocks = 24},
       {.name = "a short last block", .seeds = 10, .rest = 1000},
       {.name = "a short last block, crashes", .seeds = 15, .crashes_of_a = 1, .crashes_of_b = 1, .rest = 513},
+      {.name = "overlays, cuts", .seeds = 10, .cuts = 3, .rest = 1000, .overlays = true},
+      {.name = "overlays, crashes and cuts", .seeds = 40, .cuts = 1, .crashes_of_a = 1, .crashes_of_b = 1, .overlays = true},
       {.name = "volumes in memory", .seeds = 10, .cuts = 1, .in_memory = true},
   };
   // The rows share the seeds: of 500 in all, as many as each says.

@@ -19,6 +19,7 @@
 #include "sim/block_client.h"
 #include "sim/host.h"
 #include "store/memory_device.h"
+#include "volume/driver/move_base_test.h"
 #include "volume/driver/volume_host.h"
 
 namespace godwit::volume {
@@ -122,21 +123,25 @@ class HookedDirectory final : public store::Directory {
   net::Scheduler& scheduler_;
 };
 
-// A copy maker over a simulated folder, or in memory.
+// A copy maker over a simulated folder, there as overlays where the machine has an image for them, or in memory.
 class ShelfMaker final : public CopyMaker {
  public:
-  ShelfMaker(VolumeShelf& shelf, net::Scheduler& scheduler, bool in_memory)
-      : shelf_(shelf), scheduler_(scheduler), in_memory_(in_memory) {}
+  ShelfMaker(VolumeShelf& shelf, sim::Host& machine, const BaseImages& bases, bool in_memory)
+      : shelf_(shelf), machine_(machine), bases_(bases), in_memory_(in_memory) {}
   void make(const LocalHost& me, const std::string& name, const VolumeId& volume, Geometry geometry, Peer from, Random random,
             net::Done<ShelfItem> done) override {
-    if (!in_memory_) return shelf_.receive(me, name, volume, geometry, std::move(from), random, std::move(done));
+    auto lay = [this, done = std::move(done)](Result<ShelfItem> item) mutable {
+      if (!item) return done(std::move(item));
+      bases_.lay_anew(machine_, shelf_.directory(), std::move(*item), std::move(done));
+    };
+    if (!in_memory_) return shelf_.receive(me, name, volume, geometry, std::move(from), random, std::move(lay));
     ShelfItem item{.name = name,
                    .record = Ownership::new_receiving(me, random, volume, geometry, std::move(from), name),
                    .fresh = true,
                    .pristine = true,
-                   .store = std::move(*store::make_memory_device(geometry.size_bytes, scheduler_)),
+                   .store = std::move(*store::make_memory_device(geometry.size_bytes, machine_.scheduler())),
                    .place = {}};
-    done(std::move(item));
+    lay(std::move(item));
   }
   void discard(const std::string& name, const std::string& data_name, net::Done<void> done) override {
     if (in_memory_) return done({});
@@ -149,17 +154,20 @@ class ShelfMaker final : public CopyMaker {
 
  private:
   VolumeShelf& shelf_;
-  net::Scheduler& scheduler_;
+  sim::Host& machine_;
+  const BaseImages& bases_;
   bool in_memory_;
 };
 
 // What a godwit process is, on a simulated machine.
 struct Process {
-  Process(sim::Host& on, Boot boot, HostOptions options, std::vector<std::string>& notes, DiskHooks& hooks, bool in_memory)
+  Process(sim::Host& on, Boot boot, HostOptions options, std::vector<std::string>& notes, DiskHooks& hooks,
+          const BaseImages& images, bool in_memory)
       : machine(on),
+        bases(images),
         directory(on.directory(), hooks, on.scheduler()),
         shelf(directory),
-        copies(shelf, on.scheduler(), in_memory),
+        copies(shelf, on, images, in_memory),
         buffers(64 << 20),
         me{id_of(on.name()), boot, on.name(), on.name() + ":5170", on.name() + ":10809"},
         gate(owner_proxy, [this](const VolumeId& id) { return host->find(id); }),
@@ -200,16 +208,22 @@ struct Process {
       if (names->empty() && opened) opened();
       for (const std::string& name : *names)
         shelf.open(me, name, [this, name, left, opened](Result<ShelfItem> item) {
-          if (!item) host->note(NoteLevel::warning, "opening " + name + ": " + item.error().message());
-          if (item && item->store) (void)host->add(std::move(*item));
-          if (--*left > 0) return;
-          host->resume_dialling();
-          if (opened) opened();
+          auto add = [this, name, left, opened](Result<ShelfItem> laid) {
+            if (!laid) host->note(NoteLevel::warning, "opening " + name + ": " + laid.error().message());
+            if (laid && laid->store) (void)host->add(std::move(*laid));
+            if (--*left > 0) return;
+            host->resume_dialling();
+            if (opened) opened();
+          };
+          if (item && item->record.kind == Record::Kind::overlay)
+            return bases.lay(machine, directory, std::move(*item), std::move(add));
+          add(std::move(item));
         });
     });
   }
 
   sim::Host& machine;
+  const BaseImages& bases;
   HookedDirectory directory;
   VolumeShelf shelf;
   ShelfMaker copies;
@@ -242,8 +256,8 @@ struct Scene {
         user(fabric, "user") {
     for (sim::Host* machine : {&a, &b, &c})
       machine->run([this](sim::Host& on) -> std::shared_ptr<void> {
-        auto process =
-            std::make_shared<Process>(on, Boot{++boots[on.name()]}, options.host, notes, hooks[on.name()], options.in_memory);
+        auto process = std::make_shared<Process>(on, Boot{++boots[on.name()]}, options.host, notes, hooks[on.name()], bases,
+                                                 options.in_memory);
         processes[on.name()] = process.get();
         if (boots[on.name()] > 1) process->open_all();
         return process;
@@ -278,7 +292,10 @@ struct Scene {
                      .store = std::move(*store::make_memory_device(size, process.machine.scheduler())),
                      .place = {}});
     } else {
-      process.shelf.create(process.me, name, Geometry{size, kBlock}, random, made);
+      process.shelf.create(process.me, name, Geometry{size, kBlock}, random, [&](Result<ShelfItem> item) {
+        if (!item) return made(std::move(item));
+        bases.lay_anew(process.machine, process.directory, std::move(*item), made);
+      });
     }
     ASSERT_TRUE(run_until([&] { return done && volume(host, name)->ownership().is_owner(); }, Duration::seconds(10))) << why();
     if (std::find(volume_names.begin(), volume_names.end(), name) == volume_names.end()) volume_names.push_back(name);
@@ -342,9 +359,10 @@ struct Scene {
       const sim::DiskFile* from = machine(other).disk().find("data", giver->ownership().durable_record().data_name);
       const sim::DiskFile* to = machine(host).disk().find("data", ready.data_name);
       if (!from || !to) return world.fail("a data file is missing at READY");
-      Bytes had(from->size()), has(from->size());
-      from->live().read(0, had);
-      to->durable().read(0, has);
+      const Bitset* in_overlay = giver->overlay() ? &giver->overlay()->overlay_blocks() : nullptr;
+      const Bytes had = bases.content(other, from->live(), from->size(), in_overlay, nullptr);
+      const Bytes has =
+          bases.content(host, to->durable(), to->size(), nullptr, machine(host).disk().find("data", taker.name() + ".cow"));
       if (had == has) continue;
       std::uint64_t at = 0;
       while (had[at] == has[at]) ++at;
@@ -363,6 +381,7 @@ struct Scene {
   sim::World world;
   sim::Fabric fabric;
   SceneOptions options;
+  BaseImages bases;  // to be set before anything is created
   std::map<std::string, std::uint64_t> boots;
   std::map<std::string, Process*> processes;
   std::map<std::string, DiskHooks> hooks;
