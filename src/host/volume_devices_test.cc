@@ -242,6 +242,31 @@ TEST_F(VolumeDevicesTest, ACopyThatHasOnlyBegunIsNeverServedAndGoesOnWhereItIs) 
   EXPECT_EQ(devices.content("sdb"), std::string(200000, 'g'));
 }
 
+TEST_F(VolumeDevicesTest, ACancelledCopyFreesItsDeviceAndLeavesItsBytes) {
+  const std::string device = devices.add("sda", 200000);
+  Host a(loop, folder / "a", &devices);
+  Host b(loop, folder / "b", &devices);
+  ASSERT_TRUE(a.perform(R"({"verb":"create","name":"disk","size":200000})"));
+  ASSERT_TRUE(b.perform(b.pull_from(a, R"(,"names":["disk"],"device":")" + device + """)));
+  b.stop();
+  volume::Record record = read_record(b, "disk");
+  record.state = volume::CopyState::receiving;
+  record.h.reset();
+  record.peer.reset();
+  record.untold = false;
+  write_record(b, "disk", record);
+  b.start();
+  const std::string before = devices.content("sda");
+  const Result<json::object> cancelled = b.perform(R"({"verb":"cancel","name":"disk"})");
+  ASSERT_TRUE(cancelled) << cancelled.error().message();
+  EXPECT_EQ(cancelled->at("state"), "GONE");
+  EXPECT_EQ(devices.content("sda"), before);
+  b.stop();
+  b.start();
+  ASSERT_TRUE(b.perform(create("other", device)));
+  EXPECT_EQ(devices.content("sda"), before);
+}
+
 TEST_F(VolumeDevicesTest, ARemovedVolumeThatOthersHadLeavesARecordThatMakesRoomForIt) {
   const std::string device = devices.add("sda", 200000), other = devices.add("sdb", 200000);
   Host a(loop, folder / "a", &devices);

@@ -214,14 +214,17 @@ void VolumeVerbs::create(const Object& request, net::Done<Object> done) {
   if (!wanted) return done(fail(std::move(wanted).error()));
   if (process_.host().find(wanted->name) != nullptr)
     return done(fail(ErrorKind::exists, "a volume " + wanted->name + " is there already"));
-  process_.places().make(process_.me(), *wanted, process_.random(),
-                         [this, alive = alive_, done = std::move(done)](Result<volume::ShelfItem> item) mutable {
-                           if (!*alive) return;
-                           if (!item) return done(fail(std::move(item).error()));
-                           Result<Volume*> added = process_.host().add(std::move(*item));
-                           if (!added) return done(fail(std::move(added).error()));
-                           when_recorded((*added)->name(), std::move(done));
-                         });
+  // A cancelled copy may still have the device that is asked for.
+  forget_gone([this, wanted = std::move(*wanted), done = std::move(done)]() mutable {
+    process_.places().make(process_.me(), wanted, process_.random(),
+                           [this, alive = alive_, done = std::move(done)](Result<volume::ShelfItem> item) mutable {
+                             if (!*alive) return;
+                             if (!item) return done(fail(std::move(item).error()));
+                             Result<Volume*> added = process_.host().add(std::move(*item));
+                             if (!added) return done(fail(std::move(added).error()));
+                             when_recorded((*added)->name(), std::move(done));
+                           });
+  });
 }
 
 struct VolumeVerbs::Serving {

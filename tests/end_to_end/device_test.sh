@@ -120,6 +120,18 @@ refused "$dev_a stays" remove db --data "$work/data-a"
 "$godwit" volume remove db --yes --data "$work/data-a" >"$work/remove.log" 2>&1 || die "remove"
 same "$dev_a" "removing wiped the device"
 "$godwit" volume create again --device "$dev_a" --data "$work/data-a" >"$work/create.log" 2>&1 || die "the device is not free"
+# --- a device may be the base of overlays, of several at once ---
+for name in one two; do
+  "$godwit" volume create $name --kind overlay --base "$dev_b" --data "$work/data-c" >"$work/create.log" 2>&1 || die "create $name"
+done
+"$godwit" volume serve --data "$work/data-c" --listen none --json >"$work/serve-c.log" 2>&1 &
+pids+=($!)
+serve_c=$!
+wait_for "$work/serve-c.log" '"event":"ready"'
+grep -q '"volumes":\["one","two"\]' "$work/serve-c.log" || die "two overlays on one device are not served"
+kill $serve_c
+wait $serve_c || die "the host of the overlays did not end with 0"
+
 # --- a mounted file system is nobody's volume ---
 if mkfs.ext4 -q "$dev_small" 2>/dev/null && mkdir "$work/mount" && mount "$dev_small" "$work/mount" 2>/dev/null; then
   refused "is in use" create mounted --device "$dev_small" --data "$work/data-a"

@@ -457,7 +457,7 @@ TEST(SourceSession, ADestinationThatCanNotGoBackToTheBaseEndsTheCopy) {
   Bench b;
   be_godwit_on_the_same_base(b);
   b.run();
-  b.tell(b.haves.front(), WriteAtResponseErr{});
+  b.tell(b.haves.back(), WriteAtResponseErr{});
   EXPECT_EQ(b.run(), "failed");
 }
 
