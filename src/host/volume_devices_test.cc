@@ -247,7 +247,7 @@ TEST_F(VolumeDevicesTest, ACancelledCopyFreesItsDeviceAndLeavesItsBytes) {
   Host a(loop, folder / "a", &devices);
   Host b(loop, folder / "b", &devices);
   ASSERT_TRUE(a.perform(R"({"verb":"create","name":"disk","size":200000})"));
-  ASSERT_TRUE(b.perform(b.pull_from(a, R"(,"names":["disk"],"device":")" + device + """)));
+  ASSERT_TRUE(b.perform(b.pull_from(a, R"(,"names":["disk"],"device":")" + device + "\"")));
   b.stop();
   volume::Record record = read_record(b, "disk");
   record.state = volume::CopyState::receiving;

@@ -18,7 +18,7 @@ struct Faults {
   bool slow_disks = false;    // and answers in any order
   unsigned volumes = 1;
   std::uint64_t rest = 0;  // bytes behind the last whole block
-  bool in_memory = false;
+  ScenePlace place = ScenePlace::files;
   std::uint64_t blocks = 48;
   bool overlays = false;  // on an image of zeros, at both ends
 };
@@ -48,7 +48,7 @@ sim::DiskQuality slow_disk() {
 class FaultRun {
  public:
   FaultRun(const Faults& faults, std::uint64_t seed)
-      : faults_(faults), scene_(seed, SceneOptions{quick_options(), faults.in_memory, trace_lines()}) {
+      : faults_(faults), scene_(seed, SceneOptions{quick_options(), faults.place, trace_lines()}) {
     if (faults.slow_disks)
       for (const char* host : {"a", "b"}) scene_.machine(host).disk().set_quality(slow_disk());
     if (faults.overlays)
@@ -169,7 +169,14 @@ TEST(MoveUnderFaults, EndsWithOneOwnerAndLosesNothing) {
       {.name = "a short last block, crashes", .seeds = 15, .crashes_of_a = 1, .crashes_of_b = 1, .rest = 513},
       {.name = "overlays, cuts", .seeds = 10, .cuts = 3, .rest = 1000, .overlays = true},
       {.name = "overlays, crashes and cuts", .seeds = 40, .cuts = 1, .crashes_of_a = 1, .crashes_of_b = 1, .overlays = true},
-      {.name = "volumes in memory", .seeds = 10, .cuts = 1, .in_memory = true},
+      {.name = "volumes in memory", .seeds = 10, .cuts = 1, .place = ScenePlace::memory},
+      {.name = "volumes on devices, cuts", .seeds = 10, .cuts = 3, .rest = 1000, .place = ScenePlace::devices},
+      {.name = "volumes on devices, crashes and cuts",
+       .seeds = 40,
+       .cuts = 1,
+       .crashes_of_a = 1,
+       .crashes_of_b = 1,
+       .place = ScenePlace::devices},
   };
   // The rows share the seeds: of 500 in all, as many as each says.
   const sim::Seeds all = sim::scenario_seeds(500);
@@ -186,7 +193,7 @@ TEST(MoveUnderFaults, EndsWithOneOwnerAndLosesNothing) {
     }
     if (share < 5) continue;
     EXPECT_GT(early_reads, 0u) << row.name << ": no reader came early: it tests little";
-    if (!row.in_memory) {
+    if (row.place != ScenePlace::memory) {
       EXPECT_GT(compared, 0u) << row.name << ": no hand-over was compared";
     }
   }

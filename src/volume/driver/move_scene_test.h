@@ -17,8 +17,10 @@
 #include "export/nbd_client.h"
 #include "export/nbd_server.h"
 #include "sim/block_client.h"
+#include "sim/block_devices.h"
 #include "sim/host.h"
 #include "store/memory_device.h"
+#include "volume/driver/device_shelf.h"
 #include "volume/driver/move_base_test.h"
 #include "volume/driver/volume_host.h"
 
@@ -123,18 +125,45 @@ class HookedDirectory final : public store::Directory {
   net::Scheduler& scheduler_;
 };
 
-// A copy maker over a simulated folder, there as overlays where the machine has an image for them, or in memory.
+// What holds the data of a scene's volumes.
+enum class ScenePlace : std::uint8_t { files, devices, memory };
+
+// A device for a volume, larger than it and full of what somebody else left there; none is made where there is one.
+inline void add_device(sim::Host& machine, const std::string& name, std::uint64_t size, net::Done<std::string> done) {
+  const std::string path = sim::SimBlockDevices::path_of(name);
+  if (machine.disk().find("dev", name) != nullptr) return done(path);
+  machine.directory("dev").create_device(
+      name, size + kBlock, [path, size, done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> made) mutable {
+        if (!made) return done(fail(std::move(made).error()));
+        std::shared_ptr<store::BlockDevice> device = std::move(*made);
+        auto left = std::make_shared<Bytes>(size + kBlock, std::byte{0xdd});
+        device->write(0, *left, store::Durability::durable,
+                      [path, device, left, done = std::move(done)](Result<void> written) mutable {
+                        if (!written) return done(fail(std::move(written).error()));
+                        done(path);
+                      });
+      });
+}
+
+// A copy maker over a simulated folder, there as overlays where the machine has an image for them, over devices, or in memory.
 class ShelfMaker final : public CopyMaker {
  public:
-  ShelfMaker(VolumeShelf& shelf, sim::Host& machine, const BaseImages& bases, bool in_memory)
-      : shelf_(shelf), machine_(machine), bases_(bases), in_memory_(in_memory) {}
+  ShelfMaker(VolumeShelf& shelf, DeviceShelf& devices, sim::Host& machine, const BaseImages& bases, ScenePlace place)
+      : shelf_(shelf), devices_(devices), machine_(machine), bases_(bases), place_(place) {}
   void make(const LocalHost& me, const std::string& name, const VolumeId& volume, Geometry geometry, Peer from, Random random,
             net::Done<ShelfItem> done) override {
     auto lay = [this, done = std::move(done)](Result<ShelfItem> item) mutable {
       if (!item) return done(std::move(item));
       bases_.lay_anew(machine_, shelf_.directory(), std::move(*item), std::move(done));
     };
-    if (!in_memory_) return shelf_.receive(me, name, volume, geometry, std::move(from), random, std::move(lay));
+    if (place_ == ScenePlace::files) return shelf_.receive(me, name, volume, geometry, std::move(from), random, std::move(lay));
+    if (place_ == ScenePlace::devices)
+      return add_device(
+          machine_, name, geometry.size_bytes,
+          [this, me, name, volume, geometry, from, random, done = std::move(lay)](Result<std::string> path) mutable {
+            if (!path) return done(fail(std::move(path).error()));
+            devices_.receive(me, name, *path, volume, geometry, std::move(from), {}, random, std::move(done));
+          });
     ShelfItem item{.name = name,
                    .record = Ownership::new_receiving(me, random, volume, geometry, std::move(from), name),
                    .fresh = true,
@@ -144,30 +173,34 @@ class ShelfMaker final : public CopyMaker {
     lay(std::move(item));
   }
   void discard(const std::string& name, const std::string& data_name, net::Done<void> done) override {
-    if (in_memory_) return done({});
+    if (place_ == ScenePlace::memory) return done({});
+    if (place_ == ScenePlace::devices) return shelf_.directory().remove(name + ".own", std::move(done));
     shelf_.discard(name, data_name, std::move(done));
   }
   void remove_data(const std::string& data_name, net::Done<void> done) override {
-    if (in_memory_) return done({});
+    if (place_ != ScenePlace::files) return done({});
     shelf_.remove_data(data_name, std::move(done));
   }
 
  private:
   VolumeShelf& shelf_;
+  DeviceShelf& devices_;
   sim::Host& machine_;
   const BaseImages& bases_;
-  bool in_memory_;
+  ScenePlace place_;
 };
 
 // What a godwit process is, on a simulated machine.
 struct Process {
   Process(sim::Host& on, Boot boot, HostOptions options, std::vector<std::string>& notes, DiskHooks& hooks,
-          const BaseImages& images, bool in_memory)
+          const BaseImages& images, ScenePlace place)
       : machine(on),
         bases(images),
         directory(on.directory(), hooks, on.scheduler()),
-        shelf(directory),
-        copies(shelf, on, images, in_memory),
+        devices(on),
+        shelf(directory, &devices),
+        device_shelf(directory, devices),
+        copies(shelf, device_shelf, on, images, place),
         buffers(64 << 20),
         me{id_of(on.name()), boot, on.name(), on.name() + ":5170", on.name() + ":10809"},
         gate(owner_proxy, [this](const VolumeId& id) { return host->find(id); }),
@@ -225,7 +258,9 @@ struct Process {
   sim::Host& machine;
   const BaseImages& bases;
   HookedDirectory directory;
+  sim::SimBlockDevices devices;
   VolumeShelf shelf;
+  DeviceShelf device_shelf;
   ShelfMaker copies;
   net::BufferPool buffers;
   LocalHost me;
@@ -239,13 +274,13 @@ struct Process {
 
 struct SceneOptions {
   HostOptions host;
-  bool in_memory = false;
+  ScenePlace place = ScenePlace::files;
   std::size_t trace_lines = 0;
 };
 
 struct Scene {
   explicit Scene(std::uint64_t seed, HostOptions host_options = {}, std::size_t trace_lines = 0)
-      : Scene(seed, SceneOptions{std::move(host_options), false, trace_lines}) {}
+      : Scene(seed, SceneOptions{std::move(host_options), ScenePlace::files, trace_lines}) {}
   Scene(std::uint64_t seed, SceneOptions scene_options)
       : world(seed, {.trace_lines = scene_options.trace_lines}),
         fabric(world),
@@ -256,8 +291,8 @@ struct Scene {
         user(fabric, "user") {
     for (sim::Host* machine : {&a, &b, &c})
       machine->run([this](sim::Host& on) -> std::shared_ptr<void> {
-        auto process = std::make_shared<Process>(on, Boot{++boots[on.name()]}, options.host, notes, hooks[on.name()], bases,
-                                                 options.in_memory);
+        auto process =
+            std::make_shared<Process>(on, Boot{++boots[on.name()]}, options.host, notes, hooks[on.name()], bases, options.place);
         processes[on.name()] = process.get();
         if (boots[on.name()] > 1) process->open_all();
         return process;
@@ -283,7 +318,12 @@ struct Scene {
       done = true;
     };
     Random random(world.random().next());
-    if (options.in_memory) {
+    if (options.place == ScenePlace::devices) {
+      add_device(process.machine, name, size, [&, name, size](Result<std::string> path) {
+        ASSERT_TRUE(path) << path.error().message();
+        process.device_shelf.create(process.me, name, *path, size, kBlock, random, made);
+      });
+    } else if (options.place == ScenePlace::memory) {
       const Geometry geometry{size, kBlock};
       made(ShelfItem{.name = name,
                      .record = Ownership::new_owned(process.me, random, geometry, name),
@@ -349,26 +389,32 @@ struct Scene {
   }
   // A record has become durable.
   void check_change(const std::string& host, Volume& taker) {
-    if (options.in_memory || taker.ownership().durable_record().state != CopyState::ready) return;
+    if (options.place == ScenePlace::memory || taker.ownership().durable_record().state != CopyState::ready) return;
     const Record& ready = taker.ownership().durable_record();
     for (const auto& [other, process] : processes) {
       Volume* giver = process && other != host ? process->host->find(taker.name()) : nullptr;
       if (!giver || giver->ownership().is_failed() || !giver->ownership().is_locked() || !giver->ownership().session()) continue;
       if (giver->ownership().prepare().h != ready.h) continue;
       ++hand_overs_compared;
-      const sim::DiskFile* from = machine(other).disk().find("data", giver->ownership().durable_record().data_name);
-      const sim::DiskFile* to = machine(host).disk().find("data", ready.data_name);
+      const sim::DiskFile* from = data_of(other, giver->ownership().durable_record());
+      const sim::DiskFile* to = data_of(host, ready);
       if (!from || !to) return world.fail("a data file is missing at READY");
+      const std::uint64_t size = ready.geometry.size_bytes;
       const Bitset* in_overlay = giver->overlay() ? &giver->overlay()->overlay_blocks() : nullptr;
-      const Bytes had = bases.content(other, from->live(), from->size(), in_overlay, nullptr);
+      const Bytes had = bases.content(other, from->live(), size, in_overlay, nullptr);
       const Bytes has =
-          bases.content(host, to->durable(), to->size(), nullptr, machine(host).disk().find("data", taker.name() + ".cow"));
+          bases.content(host, to->durable(), size, nullptr, machine(host).disk().find("data", taker.name() + ".cow"));
       if (had == has) continue;
       std::uint64_t at = 0;
       while (had[at] == has[at]) ++at;
       world.fail("READY at " + host + " though block " + std::to_string(at / kBlock) +
                  " is not durable there as the locked source has it");
     }
+  }
+
+  const sim::DiskFile* data_of(const std::string& host, const Record& record) {
+    if (record.kind != Record::Kind::block_device) return machine(host).disk().find("data", record.data_name);
+    return machine(host).disk().find("dev", record.data_name.substr(sim::SimBlockDevices::path_of("").size()));
   }
 
   std::string all_notes() const {
