@@ -68,11 +68,11 @@ again() {  # NAME BASE: the new host starts once more, without being told what t
   "$godwit" volume serve "$name" --data "$work/$name-b" --listen none >"$work/changed.log" 2>&1 && die "a changed base was accepted"
   grep -q "is not the image that the overlay was written over" "$work/changed.log" || die "the changed base is not named"
   cp "$work/kept" "$base"
-  "$godwit" volume serve "$name" --data "$work/$name-b" --listen none --nbd "unix:$work/$name-b.nbd" --json >"$work/again.log" 2>&1 &
+  "$godwit" volume serve "$name" --data "$work/$name-b" --listen none --nbd "unix:$work/$name-b.nbd" --json >"$work/$name-again.log" 2>&1 &
   pids+=($!)
   local serve=$!
-  wait_for "$work/again.log" '"event":"ready"'
-  qemu-img compare -f raw -F raw "$work/expected" "nbd+unix:///$name?socket=$work/$name-b.nbd" >>"$work/again.log" 2>&1 ||
+  wait_for "$work/$name-again.log" '"event":"ready"'
+  qemu-img compare -f raw -F raw "$work/expected" "nbd+unix:///$name?socket=$work/$name-b.nbd" >>"$work/$name-again.log" 2>&1 ||
     die "$name differs after its new host has started again"
   kill "$serve"
   wait "$serve" || die "serve of $name did not end with 0"
