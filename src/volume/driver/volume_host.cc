@@ -237,11 +237,15 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
     const std::optional<std::string> store_error = dialler->link->store_error();
     dialler->link = nullptr;
     if (original && !dialler->ended) {
-      // An original can not resume: what is not whole by now never will be.
-      for (Volume* volume : dialler->volumes)
-        if (volume->ownership().record().state == CopyState::receiving)
-          volume->face().fail_all(Error(ErrorKind::io, "the connection to the source was lost before the volume was whole"));
-      fail_pull(*dialler, error ? error->message() : "the source hung up before Completed");
+      // An original can not resume: what is not whole by now never will be. Where it is whole, the pull ends once the files bear
+      // their names (check_pulled), though the source, whose Completed has been answered, hangs up before that.
+      bool whole = dialler->status.state == PullStatus::State::copied || !dialler->volumes.empty();
+      for (Volume* volume : dialler->volumes) {
+        if (volume->ownership().record().state != CopyState::receiving) continue;
+        whole = whole && dialler->status.state == PullStatus::State::copied;
+        volume->face().fail_all(Error(ErrorKind::io, "the connection to the source was lost before the volume was whole"));
+      }
+      if (!whole) fail_pull(*dialler, error ? error->message() : "the source hung up before Completed");
     } else if (!dialler->ended && store_error) {
       // Our own pause: dialling again would meet the same disk. What is here stays, a pull goes on.
       fail_pull(*dialler, *store_error);
