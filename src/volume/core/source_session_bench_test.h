@@ -47,6 +47,12 @@ struct SourceBench {
     const auto say = [&](const std::string& word) { log += (log.empty() ? "" : ", ") + word; };
     while (std::optional<SourceWork> work = session.poll_work(now)) {
       if (const auto* w = std::get_if<SendAlreadyHave>(&*work)) haves.push_back({w->device, w->tx, 0}), say("have");
+      if (const auto* w = std::get_if<SendSharedBase>(&*work)) {
+        haves.push_back({w->device, w->tx, static_cast<std::uint32_t>(w->blocks.size())});
+        std::string named;
+        for (const std::uint32_t block : w->blocks) named += " " + std::to_string(block);
+        say("base's" + named);
+      }
       if (std::holds_alternative<SendGroupInfo>(*work)) say("group");
       if (std::holds_alternative<SendDevInfo>(*work)) say("dev");
       if (const auto* w = std::get_if<MoveBlock>(&*work)) {

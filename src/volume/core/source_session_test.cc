@@ -277,6 +277,66 @@ TEST(SourceSession, HolesAreAskedForAWindowAtATimeAndTrackedFirst) {
   EXPECT_EQ(b.run(), "4, 5, 6, 7");
 }
 
+// Both lie on one base, of which blocks 2, 3 and 6 are: tracked by now, as the driver does it before it says so.
+static void be_godwit_on_the_same_base(Bench& b) {
+  Bitset shared(8);
+  for (const std::uint64_t block : {2, 3, 6}) {
+    shared.set(block);
+    b.trackers[0]->track(block, block + 1);
+  }
+  b.session.handle_peer(b.now, PeerKind::godwit);
+  b.session.handle_wanted(DeviceId{1});
+  b.session.handle_accepted(b.now, DeviceId{1}, shared);
+}
+
+TEST(SourceSession, BlocksOfASharedBaseAreNamedAndNotSent) {
+  Bench b;
+  be_godwit_on_the_same_base(b);
+  EXPECT_EQ(b.run(), "base's 2 3 6") << "nothing else goes before the destination has gone back to them";
+  b.answer_haves();
+  EXPECT_EQ(b.run(), "0, 1, 4, 5, 7");
+  b.answer_blocks();
+  EXPECT_EQ(b.run(), "lock");
+}
+
+TEST(SourceSession, ABlockOfASharedBaseThatIsWrittenIsSentInARound) {
+  SourceConfig config;
+  config.dirty_threshold_blocks = 0;
+  for (const bool before_the_answer : {true, false}) {
+    SCOPED_TRACE(before_the_answer);
+    Bench b(config);
+    be_godwit_on_the_same_base(b);
+    b.run();
+    if (before_the_answer) b.dirty(3, 4);
+    b.answer_haves();
+    EXPECT_EQ(b.run(), "0, 1, 4, 5, 7") << "the list of dirty blocks comes first";
+    if (!before_the_answer) b.dirty(3, 4);
+    b.answer_blocks();
+    EXPECT_EQ(b.run(), "list of 1");
+    b.answer_lists();
+    EXPECT_EQ(b.run(), "3");
+    b.answer_blocks();
+    EXPECT_EQ(b.run(), "lock");
+    EXPECT_EQ(b.session.phase(), Phase::locking);
+    // And under the lock.
+    b.dirty(6, 7);
+    b.session.handle_locked(b.now);
+    EXPECT_EQ(b.run(), "list of 1");
+    b.answer_lists();
+    EXPECT_EQ(b.run(), "6");
+    b.answer_blocks();
+    EXPECT_EQ(b.run(), "Completed, PREPARE");
+  }
+}
+
+TEST(SourceSession, ADestinationThatCanNotGoBackToTheBaseEndsTheCopy) {
+  Bench b;
+  be_godwit_on_the_same_base(b);
+  b.run();
+  b.tell(b.haves.back(), WriteAtResponseErr{});
+  EXPECT_EQ(b.run(), "failed");
+}
+
 TEST(SourceSession, TheBudgetTowardsAnOriginalIsSharedBySize) {
   // silo.md 6.4: 1 + (max(T, N) - N) × size / total, rounded down; T = 10, N = 2, sizes 1 : 3.
   SourceConfig config;

@@ -14,8 +14,11 @@
 #include <vector>
 
 #include "export/nbd_server.h"
+#include "sim/block_devices.h"
 #include "sim/host.h"
 #include "store/memory_device.h"
+#include "volume/driver/device_shelf.h"
+#include "volume/driver/move_base_test.h"
 #include "volume/driver/need_watch_test.h"
 #include "volume/driver/planted_disk_test.h"
 #include "volume/driver/volume_host.h"
@@ -24,46 +27,83 @@ namespace godwit::volume {
 
 inline constexpr std::uint32_t kBlock = 4096;
 
-// A copy maker over a simulated folder, or in memory.
+// What holds the data of a scene's volumes.
+enum class ScenePlace : std::uint8_t { files, devices, memory };
+
+// A device for a volume, larger than it and full of what somebody else left there; none is made where there is one.
+inline void add_device(sim::Host& machine, const std::string& name, std::uint64_t size, net::Done<std::string> done) {
+  const std::string path = sim::SimBlockDevices::path_of(name);
+  if (machine.disk().find("dev", name) != nullptr) return done(path);
+  machine.directory("dev").create_device(
+      name, size + kBlock, [path, size, done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> made) mutable {
+        if (!made) return done(fail(std::move(made).error()));
+        std::shared_ptr<store::BlockDevice> device = std::move(*made);
+        auto left = std::make_shared<Bytes>(size + kBlock, std::byte{0xdd});
+        device->write(0, *left, store::Durability::durable,
+                      [path, device, left, done = std::move(done)](Result<void> written) mutable {
+                        if (!written) return done(fail(std::move(written).error()));
+                        done(path);
+                      });
+      });
+}
+
+// A copy maker over a simulated folder, there as overlays where the machine has an image for them, over devices, or in memory.
 class ShelfMaker final : public CopyMaker {
  public:
-  ShelfMaker(VolumeShelf& shelf, net::Scheduler& scheduler, bool in_memory)
-      : shelf_(shelf), scheduler_(scheduler), in_memory_(in_memory) {}
+  ShelfMaker(VolumeShelf& shelf, DeviceShelf& devices, sim::Host& machine, const BaseImages& bases, ScenePlace place)
+      : shelf_(shelf), devices_(devices), machine_(machine), bases_(bases), place_(place) {}
   void make(const LocalHost& me, const std::string& name, const VolumeId& volume, Geometry geometry, Peer from, Random random,
             net::Done<ShelfItem> done) override {
-    if (!in_memory_) return shelf_.receive(me, name, volume, geometry, std::move(from), random, std::move(done));
+    auto lay = [this, done = std::move(done)](Result<ShelfItem> item) mutable {
+      if (!item) return done(std::move(item));
+      bases_.lay_anew(machine_, shelf_.directory(), std::move(*item), std::move(done));
+    };
+    if (place_ == ScenePlace::files) return shelf_.receive(me, name, volume, geometry, std::move(from), random, std::move(lay));
+    if (place_ == ScenePlace::devices)
+      return add_device(
+          machine_, name, geometry.size_bytes,
+          [this, me, name, volume, geometry, from, random, done = std::move(lay)](Result<std::string> path) mutable {
+            if (!path) return done(fail(std::move(path).error()));
+            devices_.receive(me, name, *path, volume, geometry, std::move(from), {}, random, std::move(done));
+          });
     ShelfItem item{.name = name,
                    .record = Ownership::new_receiving(me, random, volume, geometry, std::move(from), name),
                    .fresh = true,
                    .pristine = true,
-                   .store = std::move(*store::make_memory_device(geometry.size_bytes, scheduler_)),
+                   .store = std::move(*store::make_memory_device(geometry.size_bytes, machine_.scheduler())),
                    .place = {}};
-    done(std::move(item));
+    lay(std::move(item));
   }
   void discard(const std::string& name, const std::string& data_name, net::Done<void> done) override {
-    if (in_memory_) return done({});
+    if (place_ == ScenePlace::memory) return done({});
+    if (place_ == ScenePlace::devices) return shelf_.directory().remove(name + ".own", std::move(done));
     shelf_.discard(name, data_name, std::move(done));
   }
   void remove_data(const std::string& data_name, net::Done<void> done) override {
-    if (in_memory_) return done({});
+    if (place_ != ScenePlace::files) return done({});
     shelf_.remove_data(data_name, std::move(done));
   }
 
  private:
   VolumeShelf& shelf_;
-  net::Scheduler& scheduler_;
-  bool in_memory_;
+  DeviceShelf& devices_;
+  sim::Host& machine_;
+  const BaseImages& bases_;
+  ScenePlace place_;
 };
 
 // What a godwit process is, on a simulated machine.
 struct Process {
-  Process(sim::Host& on, Boot boot, HostOptions options, std::vector<std::string>& notes, DiskHooks& hooks, bool in_memory,
-          NeedCounts& needs)
+  Process(sim::Host& on, Boot boot, HostOptions options, std::vector<std::string>& notes, DiskHooks& hooks,
+          const BaseImages& images, ScenePlace place, NeedCounts& needs)
       : machine(on),
+        bases(images),
         directory(on.directory(), hooks, on.scheduler()),
+        devices(on),
         network(on.network(), needs),
-        shelf(directory),
-        copies(shelf, on.scheduler(), in_memory),
+        shelf(directory, &devices),
+        device_shelf(directory, devices),
+        copies(shelf, device_shelf, on, images, place),
         buffers(64 << 20),
         me{id_of(on.name()), boot, on.name(), on.name() + ":5170", on.name() + ":10809"},
         gate(owner_proxy, [this](const VolumeId& id) { return host->find(id); }),
@@ -104,19 +144,27 @@ struct Process {
       if (names->empty() && opened) opened();
       for (const std::string& name : *names)
         shelf.open(me, name, [this, name, left, opened](Result<ShelfItem> item) {
-          if (!item) host->note(NoteLevel::warning, "opening " + name + ": " + item.error().message());
-          if (item && item->store) (void)host->add(std::move(*item));
-          if (--*left > 0) return;
-          host->resume_dialling();
-          if (opened) opened();
+          auto add = [this, name, left, opened](Result<ShelfItem> laid) {
+            if (!laid) host->note(NoteLevel::warning, "opening " + name + ": " + laid.error().message());
+            if (laid && laid->store) (void)host->add(std::move(*laid));
+            if (--*left > 0) return;
+            host->resume_dialling();
+            if (opened) opened();
+          };
+          if (item && item->record.kind == Record::Kind::overlay)
+            return bases.lay(machine, directory, std::move(*item), std::move(add));
+          add(std::move(item));
         });
     });
   }
 
   sim::Host& machine;
+  const BaseImages& bases;
   HookedDirectory directory;
+  sim::SimBlockDevices devices;
   NeedWatch network;
   VolumeShelf shelf;
+  DeviceShelf device_shelf;
   ShelfMaker copies;
   net::BufferPool buffers;
   LocalHost me;
@@ -140,13 +188,13 @@ inline HostOptions quick_options() {
 
 struct SceneOptions {
   HostOptions host;
-  bool in_memory = false;
+  ScenePlace place = ScenePlace::files;
   std::size_t trace_lines = 0;
 };
 
 struct Scene {
   explicit Scene(std::uint64_t seed, HostOptions host_options = {}, std::size_t trace_lines = 0)
-      : Scene(seed, SceneOptions{std::move(host_options), false, trace_lines}) {}
+      : Scene(seed, SceneOptions{std::move(host_options), ScenePlace::files, trace_lines}) {}
   Scene(std::uint64_t seed, SceneOptions scene_options)
       : world(seed, {.trace_lines = scene_options.trace_lines}),
         fabric(world),
@@ -157,8 +205,8 @@ struct Scene {
         user(fabric, "user") {
     for (sim::Host* machine : {&a, &b, &c})
       machine->run([this](sim::Host& on) -> std::shared_ptr<void> {
-        auto process = std::make_shared<Process>(on, Boot{++boots[on.name()]}, options.host, notes, hooks[on.name()],
-                                                 options.in_memory, needs);
+        auto process = std::make_shared<Process>(on, Boot{++boots[on.name()]}, options.host, notes, hooks[on.name()], bases,
+                                                 options.place, needs);
         processes[on.name()] = process.get();
         if (boots[on.name()] > 1) process->open_all();
         return process;
@@ -184,7 +232,12 @@ struct Scene {
       done = true;
     };
     Random random(world.random().next());
-    if (options.in_memory) {
+    if (options.place == ScenePlace::devices) {
+      add_device(process.machine, name, size, [&, name, size](Result<std::string> path) {
+        ASSERT_TRUE(path) << path.error().message();
+        process.device_shelf.create(process.me, name, *path, size, kBlock, random, made);
+      });
+    } else if (options.place == ScenePlace::memory) {
       const Geometry geometry{size, kBlock};
       made(ShelfItem{.name = name,
                      .record = Ownership::new_owned(process.me, random, geometry, name),
@@ -193,7 +246,10 @@ struct Scene {
                      .store = std::move(*store::make_memory_device(size, process.machine.scheduler())),
                      .place = {}});
     } else {
-      process.shelf.create(process.me, name, Geometry{size, kBlock}, random, made);
+      process.shelf.create(process.me, name, Geometry{size, kBlock}, random, [&](Result<ShelfItem> item) {
+        if (!item) return made(std::move(item));
+        bases.lay_anew(process.machine, process.directory, std::move(*item), made);
+      });
     }
     ASSERT_TRUE(run_until([&] { return done && volume(host, name)->ownership().is_owner(); }, Duration::seconds(10))) << why();
     if (std::find(volume_names.begin(), volume_names.end(), name) == volume_names.end()) volume_names.push_back(name);
@@ -248,25 +304,32 @@ struct Scene {
   }
   // A record has become durable.
   void check_change(const std::string& host, Volume& taker) {
-    if (options.in_memory || taker.ownership().durable_record().state != CopyState::ready) return;
+    if (options.place == ScenePlace::memory || taker.ownership().durable_record().state != CopyState::ready) return;
     const Record& ready = taker.ownership().durable_record();
     for (const auto& [other, process] : processes) {
       Volume* giver = process && other != host ? process->host->find(taker.name()) : nullptr;
       if (!giver || giver->ownership().is_failed() || !giver->ownership().is_locked() || !giver->ownership().session()) continue;
       if (giver->ownership().prepare().h != ready.h) continue;
       ++hand_overs_compared;
-      const sim::DiskFile* from = machine(other).disk().find("data", giver->ownership().durable_record().data_name);
-      const sim::DiskFile* to = machine(host).disk().find("data", ready.data_name);
+      const sim::DiskFile* from = data_of(other, giver->ownership().durable_record());
+      const sim::DiskFile* to = data_of(host, ready);
       if (!from || !to) return world.fail("a data file is missing at READY");
-      Bytes had(from->size()), has(from->size());
-      from->live().read(0, had);
-      to->durable().read(0, has);
+      const std::uint64_t size = ready.geometry.size_bytes;
+      const Bitset* in_overlay = giver->overlay() ? &giver->overlay()->overlay_blocks() : nullptr;
+      const Bytes had = bases.content(other, from->live(), size, in_overlay, nullptr);
+      const Bytes has =
+          bases.content(host, to->durable(), size, nullptr, machine(host).disk().find("data", taker.name() + ".cow"));
       if (had == has) continue;
       std::uint64_t at = 0;
       while (had[at] == has[at]) ++at;
       world.fail("READY at " + host + " though block " + std::to_string(at / kBlock) +
                  " is not durable there as the locked source has it");
     }
+  }
+
+  const sim::DiskFile* data_of(const std::string& host, const Record& record) {
+    if (record.kind != Record::Kind::block_device) return machine(host).disk().find("data", record.data_name);
+    return machine(host).disk().find("dev", record.data_name.substr(sim::SimBlockDevices::path_of("").size()));
   }
 
   std::string all_notes() const {
@@ -279,6 +342,7 @@ struct Scene {
   sim::World world;
   sim::Fabric fabric;
   SceneOptions options;
+  BaseImages bases;  // to be set before anything is created
   std::map<std::string, std::uint64_t> boots;
   std::map<std::string, Process*> processes;
   std::map<std::string, DiskHooks> hooks;

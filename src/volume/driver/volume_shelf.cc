@@ -96,6 +96,7 @@ void VolumeShelf::open(const LocalHost& me, const std::string& name, net::Done<S
     item.record = std::move(*record);
     item.place = place_of(name, true);
     if (item.record.state == CopyState::gone) return done(std::move(item));
+    if (item.record.kind == Record::Kind::block_device) return open_on_device(std::move(item), std::move(done));
     open_data(std::move(item), std::move(done));
   });
 }
@@ -128,6 +129,21 @@ void VolumeShelf::open_data(ShelfItem item, net::Done<ShelfItem> done) {
       if (there(candidate)) return directory_.rename(candidate, wanted, std::move(open));
     open(fail(ErrorKind::not_found, base + ".own is there, but its data are not"));
   });
+}
+
+// No name says what its bytes are: the record alone decides.
+void VolumeShelf::open_on_device(ShelfItem item, net::Done<ShelfItem> done) {
+  if (devices_ == nullptr)
+    return done(fail(ErrorKind::unsupported, item.place.record_name + " is of a volume on a block device; there are none here"));
+  item.place.renames_data = false;
+  const std::string path = item.record.data_name;
+  const std::uint64_t size = item.record.geometry.size_bytes;
+  devices_->open(path, size,
+                 [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
+                   if (!device) return done(fail(std::move(device).error().within("volume " + item.name)));
+                   item.store = std::move(*device);
+                   done(std::move(item));
+                 });
 }
 
 void VolumeShelf::list(net::Done<std::vector<std::string>> done) {
