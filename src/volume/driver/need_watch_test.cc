@@ -20,9 +20,9 @@ struct Watched {
     EXPECT_TRUE(world.run_until([this] { return source && destination; }, Duration::seconds(1)));
     read();
   }
-  void say(net::Stream& stream, TxId tx, const Packet& packet) {
+  void say(net::Stream& stream, TxId id, const Packet& packet) {
     Bytes frame;
-    encode_frame(kDevice, tx, packet, frame);
+    encode_frame(kDevice, id, packet, frame);
     const ConstBytes from[] = {frame};
     bool written = false;
     stream.write(from, [&](Result<void>) { written = true; });
