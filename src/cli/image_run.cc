@@ -7,6 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "store/memory_blobs.h"
+
 namespace godwit::cli {
 
 namespace {
@@ -72,6 +74,8 @@ int ImageRun::end_with(const Error& error) {
 
 int ImageRun::run() {
   loop_.run();
+  // Jobs that are still under way use what the command owns.
+  workers_.reset();
   return code_.value_or(kFailed);
 }
 
@@ -94,13 +98,15 @@ Result<std::unique_ptr<chunks::ChunkStore>> open_store_to_write(const std::strin
   return open_store(path, true, options, run);
 }
 
-Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options,
+Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options, bool needed,
                                                                 ImageRun& run) {
   std::vector<std::string> paths = {path};
   paths.insert(paths.end(), options.extra_stores.begin(), options.extra_stores.end());
   std::vector<std::unique_ptr<chunks::ChunkStore>> stores;
   for (const std::string& one : paths) {
     Result<std::unique_ptr<chunks::ChunkStore>> store = open_store(one, false, options, run);
+    if (!store && store.error().kind() == ErrorKind::not_found && !needed)
+      store = chunks::make_chunk_store(store::make_memory_blobs(run.loop()), {}, run.workers());
     if (!store) return fail(store.error());
     stores.push_back(std::move(*store));
   }
