@@ -125,7 +125,7 @@ Result<void> ArchiveDecoder::admit() const {
     }
   }
   const std::size_t size_max = record_size_max(type_);
-  const bool fits = size_max != 0                    ? size_ > kRecordHeadSize && size_ <= size_max
+  const bool fits = size_max != 0                  ? size_ > kRecordHeadSize && size_ <= size_max
                     : type_ == RecordType::payload ? size_ >= kRecordHeadSize && size_ - kRecordHeadSize <= kPayloadSizeMax
                                                    : true;
   if (!fits) return fail(error_here(ErrorKind::invalid, fmt::format("a {} of {} bytes", name_of(type_), size_)));
@@ -157,9 +157,9 @@ Result<void> ArchiveDecoder::take_file_name(ConstBytes body) {
   if (Result<void> checked = check_file_name(*name); !checked) return checked;
   Folder& folder = folders_.back();
   if (!folder.last_name.empty() && *name <= folder.last_name)
-    return fail(ErrorKind::invalid, fmt::format("the name '{}' follows '{}' in '{}': {}", escaped(*name),
-                                                escaped(folder.last_name), path(),
-                                                *name == folder.last_name ? "it is there twice" : "names are not sorted"));
+    return fail(ErrorKind::invalid,
+                fmt::format("the name '{}' follows '{}' in '{}': {}", escaped(*name), escaped(folder.last_name), path(),
+                            *name == folder.last_name ? "it is there twice" : "names are not sorted"));
   name_ = folder.last_name = *name;
   name_offset_ = offset_ - size_;
   state_ = State::node;
@@ -244,7 +244,9 @@ ArchiveDecoder::Step ArchiveDecoder::leave_node() {
     state_ = State::end;
     return Step::leave;
   }
-  folders_.back().children.push_back({name_offset_, offset_, hash_of_file_name(name_)});
+  // What follows a fifo or socket has been begun already.
+  const std::uint64_t end = offset_ - record_head_.size();
+  folders_.back().children.push_back({name_offset_, end, hash_of_file_name(name_)});
   state_ = State::child;
   return Step::leave;
 }

@@ -12,7 +12,7 @@ namespace godwit::chunks {
 namespace {
 
 constexpr std::uint64_t kKeyLow = 0x8574442b0f1d84b3;
-constexpr std::uint64_t kKeyHigh = 0x2736ed30d12ec2c1;
+constexpr std::uint64_t kKeyHigh = 0x2736ed30d1c22ec1;
 
 struct SipState {
   std::uint64_t a = kKeyLow ^ 0x736f6d6570736575;

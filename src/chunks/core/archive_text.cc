@@ -11,20 +11,19 @@ struct FlagLetter {
 };
 
 constexpr FlagLetter kChattrLetters[] = {
-    {feature::kFlagSync, 'S'},    {feature::kFlagDirSync, 'D'}, {feature::kFlagImmutable, 'i'}, {feature::kFlagAppend, 'a'},
-    {feature::kFlagNoDump, 'd'},  {feature::kFlagNoAtime, 'A'}, {feature::kFlagCompr, 'c'},     {feature::kFlagNoComp, 'N'},
-    {feature::kFlagNoCow, 'C'},   {feature::kFlagProjInherit, 'P'},
+    {feature::kFlagSync, 'S'},   {feature::kFlagDirSync, 'D'},     {feature::kFlagImmutable, 'i'}, {feature::kFlagAppend, 'a'},
+    {feature::kFlagNoDump, 'd'}, {feature::kFlagNoAtime, 'A'},     {feature::kFlagCompr, 'c'},     {feature::kFlagNoComp, 'N'},
+    {feature::kFlagNoCow, 'C'},  {feature::kFlagProjInherit, 'P'},
 };
-constexpr FlagLetter kFatLetters[] = {
-    {feature::kFlagHidden, 'h'}, {feature::kFlagSystem, 's'}, {feature::kFlagArchive, 'a'}};
+constexpr FlagLetter kFatLetters[] = {{feature::kFlagHidden, 'h'}, {feature::kFlagSystem, 's'}, {feature::kFlagArchive, 'a'}};
 
 struct FlagWord {
   FeatureFlags flag;
   std::string_view word;
 };
 constexpr FlagWord kMtreeWords[] = {
-    {feature::kFlagHidden, "hidden"},   {feature::kFlagSystem, "system"}, {feature::kFlagArchive, "archive"},
-    {feature::kFlagAppend, "sappend"},  {feature::kFlagNoDump, "nodump"}, {feature::kFlagImmutable, "simmutable"},
+    {feature::kFlagHidden, "hidden"},  {feature::kFlagSystem, "system"}, {feature::kFlagArchive, "archive"},
+    {feature::kFlagAppend, "sappend"}, {feature::kFlagNoDump, "nodump"}, {feature::kFlagImmutable, "simmutable"},
 };
 
 template <std::size_t N>
@@ -138,7 +137,9 @@ std::string mode_text(std::uint32_t mode) {
     const bool runs = (bits & 1) != 0;
     text += (bits & 4) != 0 ? 'r' : '-';
     text += (bits & 2) != 0 ? 'w' : '-';
-    text += (mode & triple.special) != 0 ? (runs ? triple.set : triple.set_alone) : runs ? 'x' : '-';
+    // The original shows a file's sticky bit not at all.
+    const bool is_special = (mode & triple.special) != 0 && (triple.special != S_ISVTX || S_ISDIR(mode));
+    text += is_special ? (runs ? triple.set : triple.set_alone) : runs ? 'x' : '-';
   }
   return text;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -61,51 +62,52 @@ Result<void> AttributeWriter::apply(int descriptor, const Node& node, const stru
   return node.has_flags() ? apply_flags(descriptor, node, inherited.chattr) : Result<void>();
 }
 
-// Names count for more than numbers, where this system knows them.
+// Names count for more than numbers, where this system knows them. In an archive without numbers, an unknown owner's number
+// stands as text where the name would.
+Result<std::uint32_t> AttributeWriter::owner(const std::string& name, std::uint64_t id, bool is_group, bool has_numbers) {
+  std::optional<std::uint64_t> known;
+  if (!name.empty() && is_allowed(feature::kUserNames)) known = is_group ? names_.gid(name) : names_.uid(name);
+  if (!known && !name.empty() && !has_numbers) {
+    std::uint32_t number = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (error != std::errc() || end != name.data() + name.size())
+      return fail(ErrorKind::not_found, fmt::format("this system has no {} '{}' (--without=privileged leaves the owner)",
+                                                    is_group ? "group" : "user", escaped(name)));
+    known = number;
+  }
+  return static_cast<std::uint32_t>(mask_.shift.from_archive(known.value_or(id)));
+}
+
 Result<void> AttributeWriter::apply_owner(int descriptor, const Node& node, const struct stat& status, bool& changed) {
   if ((node.features & kOwnerFeatures) == 0 || !is_allowed(kOwnerFeatures)) return {};
-  std::optional<std::uint64_t> uid;
-  std::optional<std::uint64_t> gid;
-  if (is_allowed(feature::kUserNames)) {
-    if (!node.user_name.empty()) uid = names_.uid(node.user_name);
-    if (!node.group_name.empty()) gid = names_.gid(node.group_name);
+  const bool has_numbers = (node.features & feature::kUidBits) != 0;
+  const Result<std::uint32_t> uid = owner(node.user_name, node.uid, false, has_numbers);
+  if (!uid) return fail(uid.error());
+  const Result<std::uint32_t> gid = owner(node.group_name, node.gid, true, has_numbers);
+  if (!gid) return fail(gid.error());
+  changed = *uid != status.st_uid || *gid != status.st_gid;
+  if (changed && ::fchownat(descriptor, "", *uid, *gid, AT_EMPTY_PATH) != 0)
+    return fail(Error::from_errno(errno, fmt::format("give it to {}:{} (--without=privileged leaves the owner)", *uid, *gid)));
+  return {};
+}
+
+Result<void> AttributeWriter::resolve(std::vector<AclEntry>& entries, bool are_groups, bool has_numbers) {
+  for (AclEntry& entry : entries) {
+    const Result<std::uint32_t> id = owner(entry.name, entry.id, are_groups, has_numbers);
+    if (!id) return fail(id.error());
+    entry.id = *id;
   }
-  if ((node.features & feature::kUidBits) == 0 && ((!uid && !node.user_name.empty()) || (!gid && !node.group_name.empty()))) {
-    // Without numbers, an unknown owner's number stands where the name would.
-    const auto number = [](const std::string& text) -> std::optional<std::uint64_t> {
-      if (text.empty() || text.size() > 9 || !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
-        return std::nullopt;
-      return std::stoull(text);
-    };
-    if (!uid && !node.user_name.empty()) uid = number(node.user_name);
-    if (!gid && !node.group_name.empty()) gid = number(node.group_name);
-    if ((!uid && !node.user_name.empty()) || (!gid && !node.group_name.empty()))
-      return fail(ErrorKind::not_found, fmt::format("this system has no user '{}' or no group '{}'", escaped(node.user_name),
-                                                    escaped(node.group_name)));
-  }
-  const auto wanted_uid = static_cast<uid_t>(mask_.shift.from_archive(uid.value_or(node.uid)));
-  const auto wanted_gid = static_cast<gid_t>(mask_.shift.from_archive(gid.value_or(node.gid)));
-  changed = wanted_uid != status.st_uid || wanted_gid != status.st_gid;
-  if (changed && ::fchownat(descriptor, "", wanted_uid, wanted_gid, AT_EMPTY_PATH) != 0)
-    return fail(Error::from_errno(errno, fmt::format("give it to {}:{} (--without=privileged leaves the owner)", wanted_uid,
-                                                     wanted_gid)));
   return {};
 }
 
 Result<void> AttributeWriter::apply_acl(int descriptor, const Node& node, bool may_inherit) {
   if (!is_allowed(feature::kAcl)) return {};
   const bool by_path = !node.has_flags();
-  const auto shifted = [&](std::vector<AclEntry>& entries, bool are_groups) {
-    for (AclEntry& entry : entries) {
-      const std::optional<std::uint64_t> known =
-          entry.name.empty() ? std::nullopt : are_groups ? names_.gid(entry.name) : names_.uid(entry.name);
-      entry.id = mask_.shift.from_archive(known.value_or(entry.id));
-    }
-  };
+  const bool has_numbers = (node.features & feature::kUidBits) != 0;
   if (!node.acl.empty()) {
     Acl acl = node.acl;
-    shifted(acl.users, false);
-    shifted(acl.groups, true);
+    if (Result<void> resolved = resolve(acl.users, false, has_numbers); !resolved) return resolved;
+    if (Result<void> resolved = resolve(acl.groups, true, has_numbers); !resolved) return resolved;
     const Bytes value = encode_access_acl(acl, node.mode);
     if (Result<void> set = set_attribute(descriptor, by_path, std::string(kAccessAclName).c_str(), value); !set) return set;
   } else if (may_inherit) {
@@ -115,8 +117,8 @@ Result<void> AttributeWriter::apply_acl(int descriptor, const Node& node, bool m
   if (!node.is_directory()) return {};
   if (node.default_acl) {
     DefaultAcl acl = *node.default_acl;
-    shifted(acl.users, false);
-    shifted(acl.groups, true);
+    if (Result<void> resolved = resolve(acl.users, false, has_numbers); !resolved) return resolved;
+    if (Result<void> resolved = resolve(acl.groups, true, has_numbers); !resolved) return resolved;
     return set_attribute(descriptor, by_path, std::string(kDefaultAclName).c_str(), encode_default_acl(acl));
   }
   if (may_inherit && remove_attribute(descriptor, by_path, std::string(kDefaultAclName).c_str()) != 0 && !is_absent(errno))
@@ -147,7 +149,8 @@ Result<void> AttributeWriter::apply_extended(int descriptor, const Node& node, b
                                          as_bytes(std::string_view(node.selinux.c_str(), node.selinux.size() + 1)));
         !set)
       return set;
-  if (node.fcaps && is_allowed(feature::kFcaps)) return set_attribute(descriptor, by_path, std::string(kFcapsName).c_str(), *node.fcaps);
+  if (node.fcaps && is_allowed(feature::kFcaps))
+    return set_attribute(descriptor, by_path, std::string(kFcapsName).c_str(), *node.fcaps);
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <string>
+#include <vector>
 
 #include "chunks/core/archive_node.h"
 #include "chunks/driver/tree_flags.h"
@@ -29,8 +30,8 @@ class AttributeWriter {
  public:
   explicit AttributeWriter(const TreeMask& mask) : mask_(mask) {}
 
-  // `descriptor` is the node's own: open for reading or writing if it is a file or folder, else by O_PATH. `status` is its present
-  // one; `fallback_mode` is for an archive or a mask without modes. Errors say what was tried, not on whom.
+  // `descriptor` is the node's own: open for reading or writing if it is a file or folder, else by O_PATH. `status` is its
+  // present one; `fallback_mode` is for an archive or a mask without modes. Errors say what was tried, not on whom.
   Result<void> apply(int descriptor, const Node& node, const struct stat& status, mode_t fallback_mode, Inherited inherited);
 
   // What the node's nine bits, set-id and sticky bits will be; `fallback` where nothing says.
@@ -40,6 +41,8 @@ class AttributeWriter {
   bool is_allowed(FeatureFlags flags) const { return (mask_.allowed & flags) != 0; }
 
  private:
+  Result<std::uint32_t> owner(const std::string& name, std::uint64_t id, bool is_group, bool has_numbers);
+  Result<void> resolve(std::vector<AclEntry>& entries, bool are_groups, bool has_numbers);
   Result<void> apply_owner(int descriptor, const Node& node, const struct stat& status, bool& changed);
   Result<void> apply_acl(int descriptor, const Node& node, bool may_inherit);
   Result<void> apply_extended(int descriptor, const Node& node, bool remove_others);

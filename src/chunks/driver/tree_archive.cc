@@ -14,6 +14,8 @@
 
 #include <fmt/format.h>
 
+#include "base/cursor.h"
+
 namespace godwit::chunks {
 namespace {
 
@@ -29,16 +31,24 @@ class Pieces {
     changed_.wait(lock, [&] { return filled_ - taken_ < kPieceCount || stopped_; });
     return stopped_ ? nullptr : &pieces_[filled_ % kPieceCount];
   }
-  void put() { change([&] { ++filled_; }); }
-  void end() { change([&] { ended_ = true; }); }
+  void put() {
+    change([&] { ++filled_; });
+  }
+  void end() {
+    change([&] { ended_ = true; });
+  }
   // The next full piece; null at the end.
   Bytes* to_take() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return taken_ < filled_ || ended_; });
     return taken_ < filled_ ? &pieces_[taken_ % kPieceCount] : nullptr;
   }
-  void give_back() { change([&] { ++taken_; }); }
-  void stop() { change([&] { stopped_ = true; }); }
+  void give_back() {
+    change([&] { ++taken_; });
+  }
+  void stop() {
+    change([&] { stopped_ = true; });
+  }
 
  private:
   template <class Change>
@@ -87,6 +97,51 @@ class ExtractVisitor final : public ArchiveVisitor {
   TreeExtractor& extractor_;
 };
 
+// What a decoder sees goes into a digest as well; which one, the first ENTRY says.
+class DigestedSource final : public ByteSource {
+ public:
+  explicit DigestedSource(ByteSource& source) : source_(source) {}
+
+  Result<std::size_t> read(MutableBytes into) override {
+    const Result<std::size_t> count = source_.read(into);
+    if (!count) return count;
+    if (!stream_) {
+      Cursor cursor(into.first(*count));
+      cursor.take(kRecordHeadSize);
+      stream_.emplace(digest_of(cursor.u64_le()));
+    }
+    stream_->update(into.first(*count));
+    return count;
+  }
+  ChunkId finish() { return stream_->finish(); }
+
+ private:
+  ByteSource& source_;
+  std::optional<DigestStream> stream_;
+};
+
+class DigestVisitor final : public ArchiveVisitor {
+ public:
+  Result<Go> enter(const ArchiveDecoder& decoder) override {
+    const Node& node = decoder.node();
+    if (decoder.depth() == 0 && node.is_regular()) payload_.emplace(digest_of(node.features));
+    if (decoder.depth() == 0 && !node.has_flags())
+      return fail(ErrorKind::invalid, "only a regular file or a folder has a digest");
+    return Go::on;
+  }
+  Result<void> payload(ConstBytes bytes) override {
+    if (payload_) payload_->update(bytes);
+    return {};
+  }
+  Result<Go> leave(const ArchiveDecoder&) override { return Go::on; }
+
+  bool is_file() const { return payload_.has_value(); }
+  ChunkId finish() { return payload_->finish(); }
+
+ private:
+  std::optional<DigestStream> payload_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<TreeSource>> TreeSource::open(const std::string& path, const TreeWalkerOptions& options) {
@@ -98,7 +153,7 @@ Result<std::unique_ptr<TreeSource>> TreeSource::open(const std::string& path, co
 Result<std::unique_ptr<ArchiveFile>> ArchiveFile::open(const std::string& path) {
   Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!descriptor.is_open()) return fail(errno_error("open archive", path));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(descriptor.get(), &status) != 0) return fail(errno_error("look at archive", path));
   if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, "'" + escaped(path) + "' is no regular file, so no archive");
   return std::unique_ptr<ArchiveFile>(new ArchiveFile(std::move(descriptor), path, static_cast<std::uint64_t>(status.st_size)));
@@ -110,8 +165,8 @@ Result<void> ArchiveFile::read(std::uint64_t offset, MutableBytes into) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return fail(errno_error(fmt::format("read at offset {} of archive", offset), path_));
     if (count == 0)
-      return fail(ErrorKind::truncated, fmt::format("archive '{}' shrank while it was read: nothing at offset {}",
-                                                    escaped(path_), offset));
+      return fail(ErrorKind::truncated,
+                  fmt::format("archive '{}' shrank while it was read: nothing at offset {}", escaped(path_), offset));
     offset += static_cast<std::uint64_t>(count);
     into = into.subspan(static_cast<std::size_t>(count));
   }
@@ -192,6 +247,13 @@ Result<ChunkId> write_archive_file(ByteSource& source, Digest digest, const std:
   if (id && ::rename(partial.c_str(), path.c_str()) != 0) id = fail(errno_error("rename into place", path));
   if (!id) ::unlink(partial.c_str());
   return id;
+}
+
+Result<ChunkId> digest_tree(ByteSource& source, const ArchiveDecoderOptions& options) {
+  DigestedSource digested(source);
+  DigestVisitor visitor;
+  if (Result<void> visited = visit_archive(digested, options, visitor); !visited) return fail(std::move(visited).error());
+  return visitor.is_file() ? visitor.finish() : digested.finish();
 }
 
 Result<void> extract_tree(ByteSource& source, const ArchiveDecoderOptions& options, TreeExtractor& extractor) {

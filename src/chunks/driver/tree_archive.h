@@ -89,6 +89,10 @@ Result<ChunkId> write_archive_file(ByteSource& source, Digest digest, const std:
 
 Result<void> extract_tree(ByteSource& source, const ArchiveDecoderOptions& options, TreeExtractor& extractor);
 
+// Of the bytes of a whole archive or a folder's sub-tree; of a regular file's own bytes. By the digest that the archive's flags
+// name. ErrorKind::invalid for other nodes.
+Result<ChunkId> digest_tree(ByteSource& source, const ArchiveDecoderOptions& options);
+
 enum class TreeText { list, mtree, stat };
 struct TreeTextOptions {
   TreeText form = TreeText::list;

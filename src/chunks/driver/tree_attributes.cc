@@ -124,18 +124,21 @@ Result<Bytes> AttributeReader::value_of(int descriptor, bool by_path, const char
   return to_bytes(as_bytes(std::string_view(buffer_.data(), static_cast<std::size_t>(size))));
 }
 
+// Root has a number but no name. Without numbers, the name stands for all others: their number as text where they have none.
 void AttributeReader::name_entries(std::vector<AclEntry>& users, std::vector<AclEntry>& groups) {
   const bool has_names = (features_ & feature::kUserNames) != 0;
-  for (AclEntry& entry : users) {
-    entry.id = shift_.to_archive(entry.id);
-    if (has_names && entry.id != 0) entry.name = names_.user(entry.id);
+  const bool has_numbers = (features_ & feature::kUidBits) != 0;
+  for (std::vector<AclEntry>* entries : {&users, &groups}) {
+    for (AclEntry& entry : *entries) {
+      const std::uint64_t id = entry.id = shift_.to_archive(entry.id);
+      if (id == 0 || !has_names) continue;
+      entry.name = entries == &users ? names_.user(id) : names_.group(id);
+      if (has_numbers) continue;
+      if (entry.name.empty()) entry.name = std::to_string(id);
+      entry.id = 0;
+    }
+    std::sort(entries->begin(), entries->end());
   }
-  for (AclEntry& entry : groups) {
-    entry.id = shift_.to_archive(entry.id);
-    if (has_names && entry.id != 0) entry.name = names_.group(entry.id);
-  }
-  std::sort(users.begin(), users.end());
-  std::sort(groups.begin(), groups.end());
 }
 
 }  // namespace godwit::chunks

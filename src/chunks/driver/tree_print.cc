@@ -17,11 +17,11 @@ class PrintVisitor final : public ArchiveVisitor {
     offset_ = decoder.node_offset();
     const bool is_top = !entered_;
     entered_ = true;
+    sizes_.push_back(path_.size());
     if (!is_top) {
       if (!path_.empty()) path_ += '/';
       path_ += decoder.name();
     }
-    sizes_.push_back(path_.size() - (is_top ? 0 : decoder.name().size() + (path_.size() > decoder.name().size() ? 1 : 0)));
     if (node_.is_directory()) {
       tell();
       return options_.form == TreeText::stat ? Go::stop : Go::on;
