@@ -244,8 +244,8 @@ Result<Node> decode_entry(ConstBytes body) {
   node.mode = static_cast<std::uint32_t>(mode);
   if (node.is_symlink() && (mode & 07777) != 0777) return fail(ErrorKind::invalid, "a symlink's mode is 0777");
   if (const FeatureFlags needed = features_of_type(node.mode); needed != 0 && (node.features & needed) == 0)
-    return fail(ErrorKind::invalid, fmt::format("a node of mode {:#o} in an archive whose feature flags {:#x} exclude it", mode,
-                                                node.features));
+    return fail(ErrorKind::invalid,
+                fmt::format("a node of mode {:#o} in an archive whose feature flags {:#x} exclude it", mode, node.features));
   constexpr FeatureFlags kNodeFlags = feature::kChattr | feature::kFatAttrs | feature::kSubvolume | feature::kSubvolumeReadOnly;
   if ((node.flags & ~(node.features & kNodeFlags)) != 0 || (node.flags != 0 && !node.has_flags()))
     return fail(ErrorKind::invalid, fmt::format("flags {:#x} are not ones that this node can have", node.flags));
@@ -257,8 +257,8 @@ Result<Node> decode_entry(ConstBytes body) {
 
 Result<void> decode_attribute(RecordType type, ConstBytes body, Node& node) {
   if (const FeatureFlags needed = features_of(type); needed != 0 && (node.features & needed) == 0)
-    return fail(ErrorKind::invalid, fmt::format("a {} in an archive whose feature flags {:#x} exclude it", name_of(type),
-                                                node.features));
+    return fail(ErrorKind::invalid,
+                fmt::format("a {} in an archive whose feature flags {:#x} exclude it", name_of(type), node.features));
   switch (type) {
     case RecordType::user: return decode_owner_into(body, node.user_name);
     case RecordType::group: return decode_owner_into(body, node.group_name);
@@ -312,7 +312,8 @@ Result<void> adopt_kernel_attributes(Node& node) {
     }
   }
   std::sort(kept.begin(), kept.end(), [](const Xattr& a, const Xattr& b) { return a.name < b.name; });
-  const auto twice = std::adjacent_find(kept.begin(), kept.end(), [](const Xattr& a, const Xattr& b) { return a.name == b.name; });
+  const auto twice =
+      std::adjacent_find(kept.begin(), kept.end(), [](const Xattr& a, const Xattr& b) { return a.name == b.name; });
   if (twice != kept.end()) return fail(ErrorKind::invalid, "an XATTR '" + escaped(twice->name) + "' twice");
   node.xattrs = std::move(kept);
   return {};

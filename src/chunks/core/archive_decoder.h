@@ -39,7 +39,8 @@ class ArchiveDecoder {
   // Takes from the front of `input` what one step needs. After an error it gives the same error again.
   // ErrorKind::invalid for bytes that break the format, unsupported for features nobody knows, limit for absurd sizes.
   Result<Step> next(ConstBytes& input);
-  // To be called where the input ends: ErrorKind::truncated unless the last step was `end`, ErrorKind::invalid when bytes are left.
+  // To be called where the input ends: ErrorKind::truncated unless the last step was `end`, ErrorKind::invalid when bytes are
+  // left.
   Result<void> finish(ConstBytes rest) const;
 
   // Of the node entered last, until the next next().

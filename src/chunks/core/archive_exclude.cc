@@ -101,7 +101,7 @@ std::string_view stripped(std::string_view line) {
 bool glob_matches(std::string_view pattern, std::string_view text) {
   std::size_t p = 0;
   std::size_t t = 0;
-  std::size_t star = kNone;       // behind the last '*'
+  std::size_t star = kNone;    // behind the last '*'
   std::size_t star_taken = 0;  // up to where it has taken text
   while (t < text.size()) {
     if (p < pattern.size() && pattern[p] == '*') {

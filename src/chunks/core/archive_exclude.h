@@ -1,6 +1,6 @@
 // `.caexclude`: which nodes a writer leaves out. A line is a glob; '#' begins a comment, blanks around a line are dropped; a '/'
-// inside ties the pattern to the file's own folder, a '/' at the end to folders; '!' keeps what matches, whatever another line says,
-// in this file or in one further up or down. Source: casync.md 7 and tests against the original program.
+// inside ties the pattern to the file's own folder, a '/' at the end to folders; '!' keeps what matches, whatever another line
+// says, in this file or in one further up or down. Source: casync.md 7 and tests against the original program.
 #pragma once
 
 #include <cstdint>

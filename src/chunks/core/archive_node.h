@@ -59,8 +59,8 @@ struct Xattr {
 
 struct Node {
   FeatureFlags features = 0;
-  std::uint32_t mode = 0;   // st_mode, type included
-  FeatureFlags flags = 0;   // of this node: chattr, FAT, subvolume
+  std::uint32_t mode = 0;  // st_mode, type included
+  FeatureFlags flags = 0;  // of this node: chattr, FAT, subvolume
   std::uint64_t uid = 0;
   std::uint64_t gid = 0;
   std::int64_t mtime_ns = 0;  // since 1970, negative before; on disk it wraps
@@ -69,7 +69,7 @@ struct Node {
   std::vector<Xattr> xattrs;  // by name
   Acl acl;
   std::optional<DefaultAcl> default_acl;
-  std::string selinux;           // empty: none
+  std::string selinux;  // empty: none
   std::optional<Bytes> fcaps;
   std::uint64_t quota_project_id = 0;  // 0: none
   std::string symlink_target;

@@ -58,8 +58,7 @@ Result<void> AttributeWriter::apply(int descriptor, const Node& node, const stru
     if (Result<void> done = apply_acl(descriptor, node, inherited.acl); !done) return done;
   }
   if (Result<void> done = apply_extended(descriptor, node, inherited.xattrs); !done) return done;
-  if (Result<void> done = apply_time(descriptor, node); !done) return done;
-  return node.has_flags() ? apply_flags(descriptor, node, inherited.chattr) : Result<void>();
+  return apply_time(descriptor, node);
 }
 
 // Names count for more than numbers, where this system knows them. In an archive without numbers, an unknown owner's number
@@ -167,8 +166,7 @@ Result<void> AttributeWriter::apply_time(int descriptor, const Node& node) {
   return {};
 }
 
-// Last: what is immutable cannot be changed any more.
-Result<void> AttributeWriter::apply_flags(int descriptor, const Node& node, bool may_inherit) {
+Result<void> AttributeWriter::apply_flags(int descriptor, const Node& node, Inherited inherited) {
   if (node.quota_project_id != 0 && is_allowed(feature::kQuotaProjectId))
     if (Result<void> set = write_project(descriptor, static_cast<std::uint32_t>(node.quota_project_id)); !set) return set;
   const FeatureFlags flags = node.flags & mask_.allowed;
@@ -176,7 +174,7 @@ Result<void> AttributeWriter::apply_flags(int descriptor, const Node& node, bool
     if (Result<void> set = write_fat_attributes(descriptor, flags); !set) return set;
   const FeatureFlags known = node.features & mask_.allowed & feature::kChattr;
   const std::uint32_t wanted = chattr_of_features(flags & feature::kChattr);
-  if (wanted != 0 || (may_inherit && known != 0)) {
+  if (wanted != 0 || (inherited.chattr && known != 0)) {
     const std::uint32_t present = read_chattr(descriptor);
     const std::uint32_t bits = (present & ~chattr_of_features(known)) | wanted;
     if (bits != present)

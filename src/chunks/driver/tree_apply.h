@@ -32,7 +32,11 @@ class AttributeWriter {
 
   // `descriptor` is the node's own: open for reading or writing if it is a file or folder, else by O_PATH. `status` is its
   // present one; `fallback_mode` is for an archive or a mask without modes. Errors say what was tried, not on whom.
+  // All but what apply_flags() does.
   Result<void> apply(int descriptor, const Node& node, const struct stat& status, mode_t fallback_mode, Inherited inherited);
+  // Of a file or folder: chattr, FAT attributes, quota project. To be done when the node has its name and all else: what is
+  // immutable can no more be renamed than written.
+  Result<void> apply_flags(int descriptor, const Node& node, Inherited inherited);
 
   // What the node's nine bits, set-id and sticky bits will be; `fallback` where nothing says.
   mode_t mode_of(const Node& node, mode_t fallback) const;
@@ -47,7 +51,6 @@ class AttributeWriter {
   Result<void> apply_acl(int descriptor, const Node& node, bool may_inherit);
   Result<void> apply_extended(int descriptor, const Node& node, bool remove_others);
   Result<void> apply_time(int descriptor, const Node& node);
-  Result<void> apply_flags(int descriptor, const Node& node, bool may_inherit);
 
   TreeMask mask_;
   OwnerNames names_;

@@ -146,7 +146,7 @@ Result<bool> TreeExtractor::make_folder(const Folder& parent, const Node& node) 
     }
     if (::mkdirat(above, name_.c_str(), 0700) == 0) return true;
     if (errno != EEXIST) return fail(error("make folder"));
-    struct stat status {};
+    struct stat status{};
     if (::fstatat(above, name_.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail(error("look at"));
     if (S_ISDIR(status.st_mode)) return false;
     if (Result<void> removed = remove_tree(above, name_, options_.undo_immutable); !removed)
@@ -185,10 +185,11 @@ Result<void> TreeExtractor::leave_folder() {
   path_.resize(folder.path_size);
   if (Result<void> passed = pass_others(folder, {}); !passed) return passed;
   if (folder.has_node) {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(folder.descriptor.get(), &status) != 0) return fail(error("look at"));
     const mode_t fallback = folder.is_new ? attributes_.fallback_mode(folder.node) : status.st_mode & 07777;
     Result<void> applied = attributes_.apply(folder.descriptor.get(), folder.node, status, fallback, folder.own);
+    if (applied) applied = attributes_.apply_flags(folder.descriptor.get(), folder.node, folder.own);
     if (!applied) return fail(within_path(std::move(applied).error()));
   }
   folders_.pop_back();
@@ -230,20 +231,23 @@ Result<void> TreeExtractor::leave_file() {
   const Folder& folder = folders_.back();
   const int number = leaf_.file->descriptor();
   if (Result<void> finished = leaf_.file->finish(); !finished) return fail(within_path(std::move(finished).error()));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(number, &status) != 0) return fail(error("look at"));
   Result<void> applied = attributes_.apply(number, leaf_.node, status, attributes_.fallback_mode(leaf_.node), folder.given);
   if (!applied) return fail(within_path(std::move(applied).error()));
   if (leaf_.made_name != name_)
     if (Result<void> renamed = rename_into_place(folder, leaf_.made_name); !renamed) return renamed;
-  leaf_.file.reset();
+  const std::unique_ptr<TreeFile> file = std::move(leaf_.file);  // it has its place
+  Result<void> flagged = attributes_.apply_flags(number, leaf_.node, folder.given);
+  if (!flagged) return fail(within_path(std::move(flagged).error()));
   return {};
 }
 
 Result<void> TreeExtractor::rename_into_place(const Folder& folder, const std::string& made_name) {
   const int number = folder.descriptor.get();
   if (::renameat(number, made_name.c_str(), number, name_.c_str()) == 0) return {};
-  const bool is_in_the_way = errno == EISDIR || errno == ENOTEMPTY || errno == EEXIST || (errno == EPERM && options_.undo_immutable);
+  const bool is_in_the_way =
+      errno == EISDIR || errno == ENOTEMPTY || errno == EEXIST || (errno == EPERM && options_.undo_immutable);
   if (!is_in_the_way) return fail(error("rename into place"));
   if (Result<void> removed = remove_tree(number, name_, options_.undo_immutable); !removed)
     return fail(within_path(std::move(removed).error()));
@@ -271,7 +275,7 @@ Result<void> TreeExtractor::make_special(const Node& node) {
 Result<void> TreeExtractor::apply_special(const Folder& folder, const Node& node, const std::string& made_name) {
   const Descriptor made(::openat(folder.descriptor.get(), made_name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!made.is_open()) return fail(error("open"));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(made.get(), &status) != 0) return fail(error("look at"));
   if ((status.st_mode & S_IFMT) != (node.mode & S_IFMT) || status.st_nlink != 1)
     return fail(ErrorKind::busy, "'" + escaped(top_ + "/" + path_) + "' was replaced by somebody else while it was made");

@@ -35,10 +35,10 @@ constexpr std::uint64_t kRpcPipeMagic = 0x67596969;
 constexpr std::uint64_t kNfsdMagic = 0x6e667364;
 
 constexpr std::uint64_t kApiFileSystems[] = {
-    PROC_SUPER_MAGIC,  SYSFS_MAGIC,    CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEVPTS_SUPER_MAGIC, SECURITYFS_MAGIC,
-    SELINUX_MAGIC,     DEBUGFS_MAGIC,  TRACEFS_MAGIC,      PSTOREFS_MAGIC,      BPF_FS_MAGIC,       EFIVARFS_MAGIC,
-    BINFMTFS_MAGIC,    SMACK_MAGIC,    kMqueueMagic,       kConfigfsMagic,      kFusectlMagic,      kRpcPipeMagic,
-    kNfsdMagic,        AUTOFS_SUPER_MAGIC, NSFS_MAGIC,
+    PROC_SUPER_MAGIC, SYSFS_MAGIC,        CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEVPTS_SUPER_MAGIC, SECURITYFS_MAGIC,
+    SELINUX_MAGIC,    DEBUGFS_MAGIC,      TRACEFS_MAGIC,      PSTOREFS_MAGIC,      BPF_FS_MAGIC,       EFIVARFS_MAGIC,
+    BINFMTFS_MAGIC,   SMACK_MAGIC,        kMqueueMagic,       kConfigfsMagic,      kFusectlMagic,      kRpcPipeMagic,
+    kNfsdMagic,       AUTOFS_SUPER_MAGIC, NSFS_MAGIC,
 };
 
 constexpr std::uint64_t kBtrfsSubvolumeInode = 256;
@@ -68,7 +68,7 @@ std::uint32_t chattr_kept() {
 }
 
 Result<FileSystemTraits> traits_of_file_system(int descriptor) {
-  struct statfs status {};
+  struct statfs status{};
   if (::fstatfs(descriptor, &status) != 0) return fail(ioctl_error("ask for the kind of file system"));
   const auto magic = static_cast<std::uint32_t>(status.f_type);
   FileSystemTraits traits;
@@ -85,7 +85,8 @@ std::uint32_t read_chattr(int descriptor) {
 
 Result<void> write_chattr(int descriptor, std::uint32_t bits) {
   unsigned int value = bits;
-  if (::ioctl(descriptor, FS_IOC_SETFLAGS, &value) != 0) return fail(ioctl_error("set chattr flags (--without=chattr leaves them)"));
+  if (::ioctl(descriptor, FS_IOC_SETFLAGS, &value) != 0)
+    return fail(ioctl_error("set chattr flags (--without=chattr leaves them)"));
   return {};
 }
 

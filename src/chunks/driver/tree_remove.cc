@@ -24,8 +24,9 @@ bool undo(int descriptor) {
 bool undo_in(int parent, const std::string& name) {
   const bool parent_undone = undo(parent);
   const Descriptor node(::openat(parent, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-  struct stat status {};
-  const bool is_safe = node.is_open() && ::fstat(node.get(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
+  struct stat status{};
+  const bool is_safe =
+      node.is_open() && ::fstat(node.get(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
   return (is_safe && undo(node.get())) || parent_undone;
 }
 
@@ -53,7 +54,7 @@ Result<Level> open_level(int parent, const std::string& name) {
 }
 
 Result<bool> is_folder(int parent, const std::string& name) {
-  struct stat status {};
+  struct stat status{};
   if (::fstatat(parent, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) return S_ISDIR(status.st_mode);
   if (errno == ENOENT) return false;
   return fail(errno_error("look at", name));

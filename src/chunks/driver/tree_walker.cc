@@ -25,7 +25,7 @@ int open_for_reading(int folder, const char* name, int flags) {
 }
 
 std::uint64_t mount_of(int descriptor) {
-  struct statx status {};
+  struct statx status{};
   if (::statx(descriptor, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) != 0) return 0;
   return status.stx_mnt_id;
 }
@@ -204,7 +204,7 @@ Result<void> TreeWalker::read_rules(Folder& folder) {
     if (errno == ENOENT || errno == ELOOP || errno == ENXIO) return {};
     return fail(errno_error("open", where));
   }
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0) return fail(errno_error("look at", where));
   if (!S_ISREG(status.st_mode)) return {};
   std::string text(std::min<std::size_t>(static_cast<std::size_t>(status.st_size), kExcludeFileSizeMax + 1), '\0');

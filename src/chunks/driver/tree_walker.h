@@ -49,7 +49,7 @@ class TreeWalker final : public ArchiveTree {
   // A child as found, before it is known whether the archive takes it.
   struct Found {
     Descriptor descriptor;
-    struct stat status {};
+    struct stat status{};
     std::uint32_t chattr = 0;
     FileSystemTraits traits;
     std::uint64_t mount = 0;
