@@ -31,7 +31,7 @@ Result<Node> AttributeReader::read(int descriptor, const struct stat& status, co
   node.mode = mode_kept(status.st_mode, features_);
   const std::int64_t mtime_ns = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
   node.mtime_ns = mtime_kept(mtime_ns, features_);
-  read_owner(status, node);
+  if (Result<void> owned = read_owner(status, node); !owned) return fail(std::move(owned).error());
   if (node.is_device()) {
     node.device_major = major(status.st_rdev);
     node.device_minor = minor(status.st_rdev);
@@ -48,20 +48,24 @@ Result<Node> AttributeReader::read(int descriptor, const struct stat& status, co
   return node;
 }
 
-void AttributeReader::read_owner(const struct stat& status, Node& node) {
-  const std::uint64_t uid = shift_.to_archive(status.st_uid);
-  const std::uint64_t gid = shift_.to_archive(status.st_gid);
+// A name belongs to the number here; the archive's number is the shifted one.
+Result<void> AttributeReader::read_owner(const struct stat& status, Node& node) {
+  const Result<std::uint64_t> uid = shift_.to_archive(status.st_uid);
+  if (!uid) return fail(uid.error());
+  const Result<std::uint64_t> gid = shift_.to_archive(status.st_gid);
+  if (!gid) return fail(gid.error());
   const bool has_numbers = (features_ & feature::kUidBits) != 0;
   if (has_numbers) {
-    node.uid = uid;
-    node.gid = gid;
+    node.uid = *uid;
+    node.gid = *gid;
   }
-  if ((features_ & feature::kUserNames) == 0) return;
-  if (uid != 0) node.user_name = names_.user(uid);
-  if (gid != 0) node.group_name = names_.group(gid);
-  if (has_numbers) return;
-  if (uid != 0 && node.user_name.empty()) node.user_name = std::to_string(uid);
-  if (gid != 0 && node.group_name.empty()) node.group_name = std::to_string(gid);
+  if ((features_ & feature::kUserNames) == 0) return {};
+  if (status.st_uid != 0) node.user_name = names_.user(status.st_uid);
+  if (status.st_gid != 0) node.group_name = names_.group(status.st_gid);
+  if (has_numbers) return {};
+  if (*uid != 0 && node.user_name.empty()) node.user_name = std::to_string(*uid);
+  if (*gid != 0 && node.group_name.empty()) node.group_name = std::to_string(*gid);
+  return {};
 }
 
 Result<void> AttributeReader::read_extended(int descriptor, Node& node) {
@@ -83,7 +87,7 @@ Result<void> AttributeReader::read_extended(int descriptor, Node& node) {
 
 Result<void> AttributeReader::take_extended(int descriptor, const char* name, Node& node) {
   const std::string_view text = name;
-  const bool is_plain = (features_ & feature::kXattrs) != 0 && is_archived_xattr(text);
+  const bool is_plain = (features_ & feature::kXattrs) != 0 && node.has_flags() && is_archived_xattr(text);
   const bool is_fcaps = (features_ & feature::kFcaps) != 0 && text == kFcapsName && node.is_regular();
   const bool is_label = (features_ & feature::kSelinux) != 0 && text == kSelinuxName;
   const bool is_access = (features_ & feature::kAcl) != 0 && text == kAccessAclName;
@@ -102,13 +106,13 @@ Result<void> AttributeReader::take_extended(int descriptor, const char* name, No
     Result<Acl> acl = decode_access_acl(*value);
     if (!acl) return fail(std::move(acl).error());
     node.acl = std::move(*acl);
-    name_entries(node.acl.users, node.acl.groups);
+    return name_entries(node.acl.users, node.acl.groups);
   }
   if (is_default) {
     Result<DefaultAcl> acl = decode_default_acl(*value);
     if (!acl) return fail(std::move(acl).error());
     node.default_acl = std::move(*acl);
-    name_entries(node.default_acl->users, node.default_acl->groups);
+    return name_entries(node.default_acl->users, node.default_acl->groups);
   }
   return {};
 }
@@ -125,20 +129,24 @@ Result<Bytes> AttributeReader::value_of(int descriptor, bool by_path, const char
 }
 
 // Root has a number but no name. Without numbers, the name stands for all others: their number as text where they have none.
-void AttributeReader::name_entries(std::vector<AclEntry>& users, std::vector<AclEntry>& groups) {
+Result<void> AttributeReader::name_entries(std::vector<AclEntry>& users, std::vector<AclEntry>& groups) {
   const bool has_names = (features_ & feature::kUserNames) != 0;
   const bool has_numbers = (features_ & feature::kUidBits) != 0;
   for (std::vector<AclEntry>* entries : {&users, &groups}) {
     for (AclEntry& entry : *entries) {
-      const std::uint64_t id = entry.id = shift_.to_archive(entry.id);
+      const std::uint64_t id = entry.id;
+      const Result<std::uint64_t> shifted = shift_.to_archive(id);
+      if (!shifted) return fail(shifted.error());
+      entry.id = *shifted;
       if (id == 0 || !has_names) continue;
       entry.name = entries == &users ? names_.user(id) : names_.group(id);
       if (has_numbers) continue;
-      if (entry.name.empty()) entry.name = std::to_string(id);
+      if (entry.name.empty()) entry.name = std::to_string(*shifted);
       entry.id = 0;
     }
     std::sort(entries->begin(), entries->end());
   }
+  return {};
 }
 
 }  // namespace godwit::chunks

@@ -24,11 +24,11 @@ class AttributeReader {
   bool wants_chattr() const { return (features_ & (feature::kChattr | feature::kExcludeNoDump)) != 0; }
 
  private:
-  void read_owner(const struct stat& status, Node& node);
+  Result<void> read_owner(const struct stat& status, Node& node);
   Result<void> read_extended(int descriptor, Node& node);
   Result<void> take_extended(int descriptor, const char* name, Node& node);
   Result<Bytes> value_of(int descriptor, bool by_path, const char* name);
-  void name_entries(std::vector<AclEntry>& users, std::vector<AclEntry>& groups);
+  Result<void> name_entries(std::vector<AclEntry>& users, std::vector<AclEntry>& groups);
 
   FeatureFlags features_;
   UidShift shift_;

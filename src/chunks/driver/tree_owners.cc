@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <vector>
 
+#include <fmt/format.h>
+
 namespace godwit::chunks {
 namespace {
 
@@ -75,9 +77,9 @@ std::optional<std::uint64_t> OwnerNames::gid(const std::string& name) {
   return place->second;
 }
 
-std::uint64_t UidShift::to_archive(std::uint64_t id) const {
-  const auto shifted = static_cast<std::uint32_t>(id - shift);
-  return range == 0 ? shifted : shifted % range;
+Result<std::uint64_t> UidShift::to_archive(std::uint64_t id) const {
+  if (id < shift) return fail(ErrorKind::invalid, fmt::format("owner {} lies below --uid-shift={}", id, shift));
+  return range == 0 ? id - shift : (id - shift) % range;
 }
 
 std::uint64_t UidShift::from_archive(std::uint64_t id) const {

@@ -32,7 +32,8 @@ struct UidShift {
   std::uint64_t shift = 0;
   std::uint64_t range = 0;  // 0: all 2^32
 
-  std::uint64_t to_archive(std::uint64_t id) const;
+  // ErrorKind::invalid for an owner below the shift.
+  Result<std::uint64_t> to_archive(std::uint64_t id) const;
   std::uint64_t from_archive(std::uint64_t id) const;
 };
 
