@@ -1,4 +1,4 @@
-// The command line of `godwit image …`.
+// The command line of `godwit image …`: what may be said, and which function it becomes.
 #pragma once
 
 #include <functional>
@@ -11,6 +11,7 @@ class App;
 
 namespace godwit::cli {
 
+// Adds the group; the verb that is chosen leaves in `command` what is to be run. Both outlive the app.
 void add_image_commands(CLI::App& app, const Settings& settings, std::function<int()>& command);
 
 }  // namespace godwit::cli

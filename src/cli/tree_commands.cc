@@ -3,14 +3,18 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include "base/check.h"
+#include "chunks/driver/index_file.h"
+#include "chunks/driver/indexed_archive.h"
 
 namespace godwit::cli {
 
@@ -118,7 +122,7 @@ Result<chunks::UidShift> TreeOptions::shift(const std::string& folder) const {
 }
 
 Result<TreeInput> TreeInput::open(const std::string& name, const std::string& subpath, const TreeOptions& options,
-                                  const OpenIndexedArchive& open_index) {
+                                  chunks::ArchiveBytes* indexed) {
   const Result<TreeKind> kind = tree_kind(name, options.what);
   if (!kind) return fail(kind.error());
   TreeInput input;
@@ -135,23 +139,22 @@ Result<TreeInput> TreeInput::open(const std::string& name, const std::string& su
     input.source_ = std::move(*source);
     return input;
   }
+  chunks::ArchiveBytes* archive = indexed;
   if (*kind == TreeKind::archive) {
     Result<std::unique_ptr<chunks::ArchiveFile>> file = chunks::ArchiveFile::open(name);
     if (!file) return fail(std::move(file).error());
     input.archive_ = std::move(*file);
-  } else {
-    Result<std::unique_ptr<chunks::ArchiveBytes>> archive = open_index(name);
-    if (!archive) return fail(std::move(archive).error());
-    input.archive_ = std::move(*archive);
+    archive = input.archive_.get();
   }
-  const Result<chunks::ArchiveSubtree> found = chunks::find_subtree(*input.archive_, subpath);
+  GODWIT_CHECK(archive != nullptr);
+  const Result<chunks::ArchiveSubtree> found = chunks::find_subtree(*archive, subpath);
   if (!found) return fail(found.error().within(escaped(name)));
   if (!found->path.empty()) {
     input.decoder_options_.start_offset = found->start;
     input.decoder_options_.end_offset = found->end;
     input.path_ = found->path;
   }
-  input.source_ = std::make_unique<chunks::ArchiveRange>(*input.archive_, found->start, found->end);
+  input.source_ = std::make_unique<chunks::ArchiveRange>(*archive, found->start, found->end);
   return input;
 }
 
@@ -206,7 +209,6 @@ int run_tree_digest(Console& console, TreeInput input) {
 void add_archive_options(CLI::App& app, TreeOptions& options) {
   app.add_option("--with", options.with, "keep this feature or group; may be repeated (default: best)")->allow_extra_args(false);
   app.add_option("--without", options.without, "leave this feature or group out; may be repeated")->allow_extra_args(false);
-  app.add_option("--digest", options.digest, "sha512-256 or sha256")->capture_default_str();
   app.add_option("--exclude-nodump", options.exclude_nodump, "leave out what has chattr's +d")->capture_default_str();
   app.add_option("--exclude-submounts", options.exclude_submounts, "leave out what is mounted below")->capture_default_str();
   app.add_option("--exclude-file", options.exclude_file, "obey .caexclude files")->capture_default_str();
@@ -222,42 +224,69 @@ void add_extract_options(CLI::App& app, TreeOptions& options) {
   app.add_option("--delete", options.remove_others, "remove what the archive does not have")->capture_default_str();
   app.add_option("--undo-immutable", options.undo_immutable, "take chattr's +i and +a off what is in the way")
       ->capture_default_str();
-  app.add_option("--punch-holes", options.punch_holes, "make blocks of zeros holes")->capture_default_str();
   app.add_option("--uid-shift", options.uid_shift, "yes (by the folder's owner), or what to add to each owner's number");
   app.add_option("--uid-range", options.uid_range, "owners' numbers modulo this");
   app.add_option("--what", options.what, "archive, archive-index, blob or blob-index, whatever the name says");
 }
 
-static void add_text_command(CLI::App& image, const bool& json, std::function<int()>& command,
-                             const OpenIndexedArchive& open_index, std::string_view verb, chunks::TreeText form,
-                             std::string_view about) {
+int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
+                  const std::string& subpath, const TreeWork& work) {
+  const Result<TreeKind> kind = tree_kind(name, options.what);
+  if (!kind || *kind != TreeKind::archive_index) {
+    Console console(settings.json);
+    Result<TreeInput> input = kind ? TreeInput::open(name, subpath, options, nullptr) : Result<TreeInput>(fail(kind.error()));
+    if (!input) return console.error(input.error());
+    return work(console, std::move(*input));
+  }
+  ImageRun run(settings, 0);
+  Result<chunks::Index> index = chunks::read_index_file(name);
+  if (!index) return run.console().error(index.error());
+  const Result<std::unique_ptr<chunks::ChunkStore>> stores = open_stores_to_read(store_path(store, name), store, run);
+  if (!stores) return run.console().error(stores.error());
+  chunks::IndexedArchive archive(std::move(*index), **stores, run.loop());
+  std::thread reader([&] {
+    Result<TreeInput> input = TreeInput::open(name, subpath, options, &archive);
+    const int code = input ? work(run.console(), std::move(*input)) : run.console().error(input.error());
+    run.loop().post([&run, code] { run.end(code); });
+  });
+  const int code = run.run();
+  archive.cancel();  // after a signal, the reader still reads
+  reader.join();
+  return code;
+}
+
+static void add_text_command(CLI::App& image, const Settings& settings, std::function<int()>& command, std::string_view verb,
+                             chunks::TreeText form, std::string_view about) {
   struct Options {
     TreeOptions tree;
+    StoreOptions store;
     std::string name = ".";
     std::string subpath;
   };
-  auto options = std::make_shared<Options>();
+  auto o = std::make_shared<Options>();
   CLI::App* app = image.add_subcommand(std::string(verb), std::string(about));
-  app->footer(fmt::format("Example:\n  godwit image {} root.catar etc/hosts", verb));
-  app->add_option("ARCHIVE", options->name, "an archive, archive index or folder (default: this folder)");
-  app->add_option("SUBPATH", options->subpath, "only this node of the archive");
-  app->add_option("--recursive", options->tree.recursive, "no: only what lies directly in it")->capture_default_str();
-  add_archive_options(*app, options->tree);
-  app->callback([=, &json, &command] {
-    command = [=, &json] {
-      Console console(json);
-      Result<TreeInput> input = TreeInput::open(options->name, options->subpath, options->tree, open_index);
-      if (!input) return console.error(input.error());
-      return run_tree_text(console, options->tree, std::move(*input), form);
+  app->footer(fmt::format("Example:\n  godwit image {} root.caidx etc/hosts", verb));
+  app->add_option("ARCHIVE", o->name, "an archive, archive index or folder (default: this folder)");
+  app->add_option("SUBPATH", o->subpath, "only this node of the archive");
+  app->add_option("--recursive", o->tree.recursive, "no: only what lies directly in it")->type_name("yes|no");
+  app->add_option("--store", o->store.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
+  app->add_option("--extra-store", o->store.extra_stores, "another store, asked for what the first has not; may be repeated");
+  app->add_option("--digest", o->tree.digest, "of a folder's files: sha512-256 or sha256")->capture_default_str();
+  add_archive_options(*app, o->tree);
+  app->callback([o, form, &settings, &command] {
+    command = [o, form, &settings] {
+      return run_with_tree(settings, o->store, o->tree, o->name, o->subpath, [&](Console& console, TreeInput input) {
+        return run_tree_text(console, o->tree, std::move(input), form);
+      });
     };
   });
 }
 
-void add_tree_commands(CLI::App& image, const bool& json, std::function<int()>& command, const OpenIndexedArchive& open_index) {
+void add_tree_commands(CLI::App& image, const Settings& settings, std::function<int()>& command) {
   using chunks::TreeText;
-  add_text_command(image, json, command, open_index, "list", TreeText::list, "what a tree holds, modes and names");
-  add_text_command(image, json, command, open_index, "mtree", TreeText::mtree, "what a tree holds, in mtree(5)'s form");
-  add_text_command(image, json, command, open_index, "stat", TreeText::stat, "all about one node");
+  add_text_command(image, settings, command, "list", TreeText::list, "what a tree holds, modes and names");
+  add_text_command(image, settings, command, "mtree", TreeText::mtree, "what a tree holds, in mtree(5)'s form");
+  add_text_command(image, settings, command, "stat", TreeText::stat, "all about one node");
 }
 
 }  // namespace godwit::cli

@@ -11,6 +11,7 @@
 #include "chunks/core/feature_flags.h"
 #include "chunks/driver/tree_archive.h"
 #include "cli/console.h"
+#include "cli/image_run.h"
 
 namespace CLI {
 class App;
@@ -48,26 +49,29 @@ struct TreeOptions {
 void add_archive_options(CLI::App& app, TreeOptions& options);
 void add_extract_options(CLI::App& app, TreeOptions& options);
 
-// How an index is read as the archive that it describes: given by whoever knows stores.
-using OpenIndexedArchive = std::function<Result<std::unique_ptr<chunks::ArchiveBytes>>(const std::string& index)>;
-
 // A tree's archive on the way in: all of it or a sub-tree, from a file, an index, or a folder that is encoded on the way.
 class TreeInput {
  public:
+  // `indexed` is the archive of an index, which `name` then is; it outlives the input.
   static Result<TreeInput> open(const std::string& name, const std::string& subpath, const TreeOptions& options,
-                                const OpenIndexedArchive& open_index);
+                                chunks::ArchiveBytes* indexed);
 
-  chunks::ByteSource& source() { return *source_; }
+  chunks::ArchiveStream& source() { return *source_; }
   const chunks::ArchiveDecoderOptions& decoder_options() const { return decoder_options_; }
   const std::string& path() const { return path_; }  // of the sub-tree; empty for the whole
   bool is_subtree() const { return decoder_options_.end_offset.has_value(); }
 
  private:
-  std::unique_ptr<chunks::ArchiveBytes> archive_;
-  std::unique_ptr<chunks::ByteSource> source_;
+  std::unique_ptr<chunks::ArchiveFile> archive_;
+  std::unique_ptr<chunks::ArchiveStream> source_;
   chunks::ArchiveDecoderOptions decoder_options_;
   std::string path_;
 };
+
+// Opens a tree for reading and lets `work` have it, while chunks of an index come in from its stores.
+using TreeWork = std::function<int(Console&, TreeInput)>;
+int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
+                  const std::string& subpath, const TreeWork& work);
 
 // `make X.catar DIR`. Prints the digest of the archive.
 int run_tree_make(Console& console, const TreeOptions& options, const std::string& archive, const std::string& folder);
@@ -77,6 +81,6 @@ int run_tree_text(Console& console, const TreeOptions& options, TreeInput input,
 int run_tree_digest(Console& console, TreeInput input);
 
 // Adds list, mtree and stat to the group `image`.
-void add_tree_commands(CLI::App& image, const bool& json, std::function<int()>& command, const OpenIndexedArchive& open_index);
+void add_tree_commands(CLI::App& image, const Settings& settings, std::function<int()>& command);
 
 }  // namespace godwit::cli

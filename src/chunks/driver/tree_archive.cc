@@ -69,7 +69,7 @@ class Pieces {
   bool stopped_ = false;
 };
 
-Result<void> fill(ByteSource& source, Pieces& pieces) {
+Result<void> fill(ArchiveStream& source, Pieces& pieces) {
   while (Bytes* piece = pieces.to_fill()) {
     piece->resize(kPieceSize);
     const Result<std::size_t> count = source.read(*piece);
@@ -98,9 +98,9 @@ class ExtractVisitor final : public ArchiveVisitor {
 };
 
 // What a decoder sees goes into a digest as well; which one, the first ENTRY says.
-class DigestedSource final : public ByteSource {
+class DigestedSource final : public ArchiveStream {
  public:
-  explicit DigestedSource(ByteSource& source) : source_(source) {}
+  explicit DigestedSource(ArchiveStream& source) : source_(source) {}
 
   Result<std::size_t> read(MutableBytes into) override {
     const Result<std::size_t> count = source_.read(into);
@@ -116,7 +116,7 @@ class DigestedSource final : public ByteSource {
   ChunkId finish() { return stream_->finish(); }
 
  private:
-  ByteSource& source_;
+  ArchiveStream& source_;
   std::optional<DigestStream> stream_;
 };
 
@@ -181,7 +181,7 @@ Result<std::size_t> ArchiveRange::read(MutableBytes into) {
   return count;
 }
 
-Result<void> visit_archive(ByteSource& source, const ArchiveDecoderOptions& options, ArchiveVisitor& visitor) {
+Result<void> visit_archive(ArchiveStream& source, const ArchiveDecoderOptions& options, ArchiveVisitor& visitor) {
   ArchiveDecoder decoder(options);
   Bytes piece(kPieceSize);
   ConstBytes input;
@@ -214,7 +214,7 @@ Result<void> visit_archive(ByteSource& source, const ArchiveDecoderOptions& opti
   }
 }
 
-Result<ChunkId> copy_and_digest(ByteSource& source, Digest digest, const ByteSink& sink) {
+Result<ChunkId> copy_and_digest(ArchiveStream& source, Digest digest, const ByteSink& sink) {
   Pieces pieces;
   Result<void> read;
   std::thread reader([&] {
@@ -235,7 +235,7 @@ Result<ChunkId> copy_and_digest(ByteSource& source, Digest digest, const ByteSin
   return stream.finish();
 }
 
-Result<ChunkId> write_archive_file(ByteSource& source, Digest digest, const std::string& path) {
+Result<ChunkId> write_archive_file(ArchiveStream& source, Digest digest, const std::string& path) {
   const std::string partial = fmt::format("{}.{}.partial", path, ::getpid());
   TreeFile file(Descriptor(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666)), false);
   if (file.descriptor() < 0) return fail(errno_error("make", partial));
@@ -249,14 +249,14 @@ Result<ChunkId> write_archive_file(ByteSource& source, Digest digest, const std:
   return id;
 }
 
-Result<ChunkId> digest_tree(ByteSource& source, const ArchiveDecoderOptions& options) {
+Result<ChunkId> digest_tree(ArchiveStream& source, const ArchiveDecoderOptions& options) {
   DigestedSource digested(source);
   DigestVisitor visitor;
   if (Result<void> visited = visit_archive(digested, options, visitor); !visited) return fail(std::move(visited).error());
   return visitor.is_file() ? visitor.finish() : digested.finish();
 }
 
-Result<void> extract_tree(ByteSource& source, const ArchiveDecoderOptions& options, TreeExtractor& extractor) {
+Result<void> extract_tree(ArchiveStream& source, const ArchiveDecoderOptions& options, TreeExtractor& extractor) {
   ExtractVisitor visitor(extractor);
   if (Result<void> visited = visit_archive(source, options, visitor); !visited) return visited;
   return extractor.finish();

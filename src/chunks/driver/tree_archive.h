@@ -19,15 +19,15 @@
 namespace godwit::chunks {
 
 // Bytes in their order.
-class ByteSource {
+class ArchiveStream {
  public:
-  virtual ~ByteSource() = default;
+  virtual ~ArchiveStream() = default;
   // Fills `into` from its front, all of it unless the bytes end; 0 at their end.
   virtual Result<std::size_t> read(MutableBytes into) = 0;
 };
 
 // A folder as the bytes of its archive.
-class TreeSource final : public ByteSource {
+class TreeSource final : public ArchiveStream {
  public:
   static Result<std::unique_ptr<TreeSource>> open(const std::string& path, const TreeWalkerOptions& options);
   Result<std::size_t> read(MutableBytes into) override { return encoder_.read(into); }
@@ -56,7 +56,7 @@ class ArchiveFile final : public ArchiveBytes {
 };
 
 // A part of an archive, in its order. Borrows the archive.
-class ArchiveRange final : public ByteSource {
+class ArchiveRange final : public ArchiveStream {
  public:
   ArchiveRange(ArchiveBytes& archive, std::uint64_t start, std::uint64_t end) : archive_(archive), next_(start), end_(end) {}
   Result<std::size_t> read(MutableBytes into) override;
@@ -78,20 +78,20 @@ class ArchiveVisitor {
   virtual Result<Go> leave(const ArchiveDecoder& decoder) = 0;
 };
 // All of `source` through a decoder to `visitor`; errors of all three. Where the visitor stops, the rest is not read.
-Result<void> visit_archive(ByteSource& source, const ArchiveDecoderOptions& options, ArchiveVisitor& visitor);
+Result<void> visit_archive(ArchiveStream& source, const ArchiveDecoderOptions& options, ArchiveVisitor& visitor);
 
 // All of `source` to `sink`, and its digest; the digest is taken on a thread of its own. `sink` may be empty.
 using ByteSink = std::function<Result<void>(ConstBytes)>;
-Result<ChunkId> copy_and_digest(ByteSource& source, Digest digest, const ByteSink& sink);
+Result<ChunkId> copy_and_digest(ArchiveStream& source, Digest digest, const ByteSink& sink);
 
 // `path` with the archive of `source`: written beside it, made durable, then renamed. Gives the archive's digest.
-Result<ChunkId> write_archive_file(ByteSource& source, Digest digest, const std::string& path);
+Result<ChunkId> write_archive_file(ArchiveStream& source, Digest digest, const std::string& path);
 
-Result<void> extract_tree(ByteSource& source, const ArchiveDecoderOptions& options, TreeExtractor& extractor);
+Result<void> extract_tree(ArchiveStream& source, const ArchiveDecoderOptions& options, TreeExtractor& extractor);
 
 // Of the bytes of a whole archive or a folder's sub-tree; of a regular file's own bytes. By the digest that the archive's flags
 // name. ErrorKind::invalid for other nodes.
-Result<ChunkId> digest_tree(ByteSource& source, const ArchiveDecoderOptions& options);
+Result<ChunkId> digest_tree(ArchiveStream& source, const ArchiveDecoderOptions& options);
 
 enum class TreeText { list, mtree, stat };
 struct TreeTextOptions {
@@ -100,7 +100,7 @@ struct TreeTextOptions {
   bool recursive = true;  // else: the top and its children
 };
 // Lines as the original program prints them.
-Result<void> print_tree(ByteSource& source, const ArchiveDecoderOptions& decoder, const TreeTextOptions& options,
+Result<void> print_tree(ArchiveStream& source, const ArchiveDecoderOptions& decoder, const TreeTextOptions& options,
                         const std::function<void(std::string_view)>& print);
 
 }  // namespace godwit::chunks

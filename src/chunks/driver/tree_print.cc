@@ -91,7 +91,7 @@ class PrintVisitor final : public ArchiveVisitor {
 
 }  // namespace
 
-Result<void> print_tree(ByteSource& source, const ArchiveDecoderOptions& decoder, const TreeTextOptions& options,
+Result<void> print_tree(ArchiveStream& source, const ArchiveDecoderOptions& decoder, const TreeTextOptions& options,
                         const std::function<void(std::string_view)>& print) {
   PrintVisitor visitor(options, print);
   return visit_archive(source, decoder, visitor);

@@ -30,7 +30,7 @@ inline std::string read(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
-class MemorySource final : public ByteSource {
+class MemorySource final : public ArchiveStream {
  public:
   explicit MemorySource(ConstBytes bytes) : bytes_(bytes) {}
   Result<std::size_t> read(MutableBytes into) override {
