@@ -35,9 +35,11 @@ void add_yes_no(CLI::App& app, const char* name, bool& value, const char* text) 
 }
 
 void add_make(CLI::App& group, const Settings& settings, std::function<int()>& command) {
-  CLI::App* app = group.add_subcommand("make", "store a file, a device, standard input or a folder as chunks, and write their index");
-  app->footer("Example:\n  godwit image make disk.caibx disk.img\n  godwit image make root.caidx /srv/root --with=unix\n\n"
-              "Prints the digest of the whole input. NAME.catar is the archive of a folder itself, without chunks.");
+  CLI::App* app =
+      group.add_subcommand("make", "store a file, a device, standard input or a folder as chunks, and write their index");
+  app->footer(
+      "Example:\n  godwit image make disk.caibx disk.img\n  godwit image make root.caidx /srv/root --with=unix\n\n"
+      "Prints the digest of the whole input. NAME.catar is the archive of a folder itself, without chunks.");
   auto o = std::make_shared<MakeOptions>();
   app->add_option("INDEX", o->index, "what to write: NAME.caibx, NAME.caidx, NAME.catar; - for an index on standard output")
       ->required();
@@ -57,8 +59,9 @@ void add_make(CLI::App& group, const Settings& settings, std::function<int()>& c
 
 void add_extract(CLI::App& group, const Settings& settings, std::function<int()>& command) {
   CLI::App* app = group.add_subcommand("extract", "rebuild a file, a device or a folder from an index and its chunks");
-  app->footer("Example:\n  godwit image extract disk.caibx disk.img --seed yesterday.img\n"
-              "  godwit image extract root.caidx /srv/root\n  godwit image extract root.catar . etc/hosts");
+  app->footer(
+      "Example:\n  godwit image extract disk.caibx disk.img --seed yesterday.img\n"
+      "  godwit image extract root.caidx /srv/root\n  godwit image extract root.catar . etc/hosts");
   auto o = std::make_shared<ExtractOptions>();
   app->add_option("INDEX", o->index, "NAME.caibx, NAME.caidx or NAME.catar; - for an index on standard input")->required();
   app->add_option("OUTPUT", o->output,
@@ -87,10 +90,13 @@ void add_reading(CLI::App& group, const Settings& settings, std::function<int()>
   add_read_options(*cat, c->store);
   set_command(*cat, settings, command, c, run_image_cat);
 
-  CLI::App* digest = group.add_subcommand("digest", "the digest of a whole blob or tree: of a file, a device, a folder, or through an index");
+  CLI::App* digest =
+      group.add_subcommand("digest", "the digest of a whole blob or tree: of a file, a device, a folder, or through an index");
   digest->footer("Example:\n  godwit image digest disk.caibx\n  godwit image digest /srv/root");
   auto d = std::make_shared<DigestOptions>();
-  digest->add_option("PATH", d->path, "NAME.caibx, NAME.caidx, NAME.catar, or what is to be read itself; - for standard input (default: this folder)");
+  digest->add_option(
+      "PATH", d->path,
+      "NAME.caibx, NAME.caidx, NAME.catar, or what is to be read itself; - for standard input (default: this folder)");
   digest->add_option("SUBPATH", d->subpath, "only this node of the tree");
   digest->add_option("--digest", d->digest, "sha512-256 or sha256 (default: the index's, else sha512-256)");
   add_read_options(*digest, d->store);

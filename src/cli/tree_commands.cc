@@ -137,6 +137,7 @@ Result<TreeInput> TreeInput::open(const std::string& name, const std::string& su
     Result<std::unique_ptr<chunks::TreeSource>> source = chunks::TreeSource::open(name, {*features, *shift});
     if (!source) return fail(std::move(source).error());
     input.source_ = std::move(*source);
+    input.is_folder_ = true;
     return input;
   }
   chunks::ArchiveBytes* archive = indexed;
@@ -192,7 +193,7 @@ int run_tree_extract(Console& console, const TreeOptions& options, TreeInput inp
 }
 
 int run_tree_text(Console& console, const TreeOptions& options, TreeInput input, chunks::TreeText form) {
-  const chunks::TreeTextOptions text{form, input.path(), options.recursive};
+  const chunks::TreeTextOptions text{form, input.path(), options.recursive, input.is_folder()};
   Result<void> printed = chunks::print_tree(input.source(), input.decoder_options(), text, print);
   if (!printed) return console.error(printed.error());
   return flushed(console);

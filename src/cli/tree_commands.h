@@ -59,12 +59,14 @@ class TreeInput {
   chunks::ArchiveStream& source() { return *source_; }
   const chunks::ArchiveDecoderOptions& decoder_options() const { return decoder_options_; }
   const std::string& path() const { return path_; }  // of the sub-tree; empty for the whole
+  bool is_folder() const { return is_folder_; }
   bool is_subtree() const { return decoder_options_.end_offset.has_value(); }
 
  private:
   std::unique_ptr<chunks::ArchiveFile> archive_;
   std::unique_ptr<chunks::ArchiveStream> source_;
   chunks::ArchiveDecoderOptions decoder_options_;
+  bool is_folder_ = false;
   std::string path_;
 };
 

@@ -174,6 +174,9 @@ std::string stat_block(const Node& node, const StatFacts& facts) {
   if (node.is_regular()) text += fmt::format("    Size: {}\n", node.payload_size);
   text += stat_owner("    User", node, node.uid, node.user_name);
   text += stat_owner("   Group", node, node.gid, node.group_name);
+  const bool may_have_project = (node.features & feature::kQuotaProjectId) != 0 && node.has_flags();
+  if (node.quota_project_id != 0 || (facts.tells_project && may_have_project))
+    text += fmt::format("  ProjID: {}\n", node.quota_project_id);
   if (node.is_symlink()) text += fmt::format("  Target: {}\n", octal_escaped(node.symlink_target));
   if (node.is_device()) text += fmt::format("  Device: {}:{}\n", node.device_major, node.device_minor);
   for (const Xattr& xattr : node.xattrs)

@@ -27,6 +27,7 @@ struct StatFacts {
   std::uint64_t offset = 0;                // of ENTRY in the archive
   std::optional<ChunkId> payload_digest;   // of a regular file
   std::optional<ChunkId> hardlink_digest;  // over all bytes of a node that is no folder
+  bool tells_project = false;              // also project 0, as of a folder that is read itself
   std::string time;                        // "2026-11-21 11:58:32", the node's in the reader's time zone
 };
 // Several lines, each with its end.

@@ -21,8 +21,8 @@ class IndexedArchive final : public ArchiveBytes {
   ~IndexedArchive() override;
 
   std::uint64_t size() const override;
-  // ErrorKind::cancelled after cancel(); else what the store says, ErrorKind::corrupt for a chunk of another length than the index
-  // tells. One thread at a time.
+  // ErrorKind::cancelled after cancel(); else what the store says, ErrorKind::corrupt for a chunk of another length than the
+  // index tells. One thread at a time.
   Result<void> read(std::uint64_t offset, MutableBytes into) override;
   // Ends a read that waits, and all that follow. Any thread.
   void cancel();

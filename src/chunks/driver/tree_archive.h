@@ -98,6 +98,7 @@ struct TreeTextOptions {
   TreeText form = TreeText::list;
   std::string path;       // of the top node; empty: "."
   bool recursive = true;  // else: the top and its children
+  bool of_folder = false;  // the archive is made on the way
 };
 // Lines as the original program prints them.
 Result<void> print_tree(ArchiveStream& source, const ArchiveDecoderOptions& decoder, const TreeTextOptions& options,

@@ -63,7 +63,7 @@ class PrintVisitor final : public ArchiveVisitor {
       case TreeText::mtree: return print_(mtree_line(node_, path, payload) + "\n");
       case TreeText::stat: break;
     }
-    StatFacts facts{path, offset_, payload, std::nullopt, local_time()};
+    StatFacts facts{path, offset_, payload, std::nullopt, options_.of_folder, local_time()};
     if (all_) facts.hardlink_digest = all_->finish();
     print_(stat_block(node_, facts));
   }
