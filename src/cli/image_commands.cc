@@ -7,6 +7,7 @@
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
 #include "cli/image_upkeep_commands.h"
+#include "cli/tree_commands.h"
 
 namespace godwit::cli {
 
@@ -34,11 +35,16 @@ void add_yes_no(CLI::App& app, const char* name, bool& value, const char* text) 
 }
 
 void add_make(CLI::App& group, const Settings& settings, std::function<int()>& command) {
-  CLI::App* app = group.add_subcommand("make", "store a file, a device or standard input as chunks, and write their index");
-  app->footer("Example:\n  godwit image make disk.caibx disk.img\n\nPrints the digest of the whole input.");
+  CLI::App* app =
+      group.add_subcommand("make", "store a file, a device, standard input or a folder as chunks, and write their index");
+  app->footer(
+      "Example:\n  godwit image make disk.caibx disk.img\n  godwit image make root.caidx /srv/root --with=unix\n\n"
+      "Prints the digest of the whole input. NAME.catar is the archive of a folder itself, without chunks.");
   auto o = std::make_shared<MakeOptions>();
-  app->add_option("INDEX", o->index, "the index to be written, NAME.caibx; - for standard output")->required();
-  app->add_option("INPUT", o->input, "what to store: a file, a block device, - for standard input")->capture_default_str();
+  app->add_option("INDEX", o->index, "what to write: NAME.caibx, NAME.caidx, NAME.catar; - for an index on standard output")
+      ->required();
+  app->add_option("INPUT", o->input,
+                  "what to store: a file, a block device, - for standard input; of a tree its folder (default: this one)");
   add_store_option(*app, o->store);
   app->add_option("--chunk-size", o->chunk_size, "AVG or MIN:AVG:MAX, like 64K (default 16K:64K:256K)");
   app->add_option("--digest", o->digest, "what names chunks: sha512-256 or sha256")->capture_default_str();
@@ -47,24 +53,32 @@ void add_make(CLI::App& group, const Settings& settings, std::function<int()>& c
   app->add_flag("--no-digest", o->no_digest, "do not compute the digest of the whole input, which one processor alone must do");
   app->add_flag("--no-sync", o->no_sync, "do not wait for the disk: a crash of the machine may lose what was stored");
   add_threads_option(*app, o->threads);
+  add_archive_options(*app, o->tree);
   set_command(*app, settings, command, o, run_image_make);
 }
 
 void add_extract(CLI::App& group, const Settings& settings, std::function<int()>& command) {
-  CLI::App* app = group.add_subcommand("extract", "rebuild a file or a device from an index and its chunks");
-  app->footer("Example:\n  godwit image extract disk.caibx disk.img --seed yesterday.img");
+  CLI::App* app = group.add_subcommand("extract", "rebuild a file, a device or a folder from an index and its chunks");
+  app->footer(
+      "Example:\n  godwit image extract disk.caibx disk.img --seed yesterday.img\n"
+      "  godwit image extract root.caidx /srv/root\n  godwit image extract root.catar . etc/hosts");
   auto o = std::make_shared<ExtractOptions>();
-  app->add_option("INDEX", o->index, "the index, NAME.caibx; - for standard input")->required();
-  app->add_option("OUTPUT", o->output, "a file (replaced when the new one is whole), a block device, - for standard output")
-      ->required();
+  app->add_option("INDEX", o->index, "NAME.caibx, NAME.caidx or NAME.catar; - for an index on standard input")->required();
+  app->add_option("OUTPUT", o->output,
+                  "a file (replaced when the new one is whole), a block device, - for standard output; of a tree its folder "
+                  "(default: this one)");
+  app->add_option("SUBPATH", o->subpath, "only this node of the tree, put into OUTPUT under its own name");
   add_read_options(*app, o->store);
-  app->add_option("--seed", o->seeds, "a file or device that may hold some of the chunks; may be repeated");
+  app->add_option(
+      "--seed", o->seeds,
+      "a file or device that may hold some of the chunks, of a tree a folder that may have some of its files; may be repeated");
   add_yes_no(*app, "--seed-output", o->seed_output, "use the file that is replaced as a seed (default yes)");
   app->add_flag("--in-place", o->in_place,
                 "write into OUTPUT itself what differs; after an interruption, go on where it stopped");
   add_yes_no(*app, "--punch-holes", o->punch_holes, "leave out zeros (default yes)");
   app->add_flag("--no-sync", o->no_sync, "do not wait for the disk");
   add_threads_option(*app, o->threads);
+  add_extract_options(*app, o->tree);
   set_command(*app, settings, command, o, run_image_extract);
 }
 
@@ -78,12 +92,17 @@ void add_reading(CLI::App& group, const Settings& settings, std::function<int()>
   add_read_options(*cat, c->store);
   set_command(*cat, settings, command, c, run_image_cat);
 
-  CLI::App* digest = group.add_subcommand("digest", "the digest of a whole blob: of a file, a device, or through an index");
-  digest->footer("Example:\n  godwit image digest disk.caibx");
+  CLI::App* digest =
+      group.add_subcommand("digest", "the digest of a whole blob or tree: of a file, a device, a folder, or through an index");
+  digest->footer("Example:\n  godwit image digest disk.caibx\n  godwit image digest /srv/root");
   auto d = std::make_shared<DigestOptions>();
-  digest->add_option("PATH", d->path, "NAME.caibx, NAME.caidx, or what is to be read itself; - for standard input")->required();
+  digest->add_option(
+      "PATH", d->path,
+      "NAME.caibx, NAME.caidx, NAME.catar, or what is to be read itself; - for standard input (default: this folder)");
+  digest->add_option("SUBPATH", d->subpath, "only this node of the tree");
   digest->add_option("--digest", d->digest, "sha512-256 or sha256 (default: the index's, else sha512-256)");
   add_read_options(*digest, d->store);
+  add_archive_options(*digest, d->tree);
   set_command(*digest, settings, command, d, run_image_digest);
 
   CLI::App* info = group.add_subcommand("info", "what an index says");
@@ -128,6 +147,7 @@ void add_image_commands(CLI::App& app, const Settings& settings, std::function<i
   add_make(*group, settings, command);
   add_extract(*group, settings, command);
   add_reading(*group, settings, command);
+  add_tree_commands(*group, settings, command);
   add_upkeep(*group, settings, command);
   for (CLI::App* verb : group->get_subcommands(nullptr)) verb->fallthrough();
 }

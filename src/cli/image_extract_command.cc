@@ -31,10 +31,6 @@ bool is_regular_with_content(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0;
 }
 
-bool names_archive(const std::string& path) {
-  return path.ends_with(".caidx") || path.ends_with(".catar");
-}
-
 // Adds the seeds one after the other, then goes on.
 void add_seeds(chunks::SeedMap& seeds, std::vector<std::string> paths, ImageRun& run, std::function<void(Result<void>)> then) {
   if (paths.empty()) return then({});
@@ -60,10 +56,22 @@ void show_extract_progress(ImageRun& run, const std::string& title, const chunks
 
 }  // namespace
 
+static int run_extract_of_tree(const Settings& settings, const ExtractOptions& options) {
+  TreeOptions tree = options.tree;
+  tree.punch_holes = options.punch_holes;
+  tree.seeds = options.seeds;
+  return run_with_tree(settings, options.store, tree, options.index, options.subpath, [&](Console& console, TreeInput input) {
+    return run_tree_extract(console, tree, std::move(input), options.output.empty() ? "." : options.output);
+  });
+}
+
 int run_image_extract(const Settings& settings, const ExtractOptions& options) {
+  const Result<TreeKind> kind = tree_kind(options.index, options.tree.what);
+  if (kind && (*kind == TreeKind::archive || *kind == TreeKind::archive_index)) return run_extract_of_tree(settings, options);
   ImageRun run(settings, options.threads);
-  if (names_archive(options.index))
-    return run.console().error(Error(ErrorKind::unsupported, options.index + " is of a directory tree, not of a blob"));
+  if (!kind) return run.console().error(kind.error());
+  if (*kind == TreeKind::directory || options.output.empty() || !options.subpath.empty())
+    return run.console().error(Error(ErrorKind::usage, "extract takes an index of a blob and one output, or an archive"));
   const Result<chunks::Index> index = chunks::read_index_file(options.index);
   if (!index) return run.console().error(index.error());
   const Result<std::unique_ptr<chunks::ChunkStore>> store =
@@ -155,7 +163,16 @@ static int digest_of_file(ImageRun& run, const std::string& path, chunks::Digest
 }
 
 int run_image_digest(const Settings& settings, const DigestOptions& options) {
+  const Result<TreeKind> kind = tree_kind(options.path, options.tree.what);
+  // A whole archive's digest is that of its bytes, which need not be understood; only the archive itself says which it is.
+  if (kind && *kind != TreeKind::none && (*kind != TreeKind::archive_index || !options.subpath.empty())) {
+    TreeOptions tree = options.tree;
+    if (!options.digest.empty()) tree.digest = options.digest;
+    return run_with_tree(settings, options.store, tree, options.path, options.subpath,
+                         [](Console& console, TreeInput input) { return run_tree_digest(console, std::move(input)); });
+  }
   ImageRun run(settings, 0);
+  if (!kind) return run.console().error(kind.error());
   chunks::Digest digest = chunks::Digest::sha512_256;
   if (!options.digest.empty()) {
     const Result<chunks::Digest> named = chunks::digest_of_name(options.digest);

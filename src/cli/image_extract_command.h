@@ -7,12 +7,15 @@
 #include <vector>
 
 #include "cli/image_run.h"
+#include "cli/tree_commands.h"
 
 namespace godwit::cli {
 
 struct ExtractOptions {
   std::string index;
   std::string output;
+  std::string subpath;  // of a tree
+  TreeOptions tree;
   StoreOptions store;
   std::vector<std::string> seeds;
   bool seed_output = true;
@@ -32,7 +35,9 @@ struct CatOptions {
 int run_image_cat(const Settings& settings, const CatOptions& options);
 
 struct DigestOptions {
-  std::string path;
+  std::string path = ".";
+  std::string subpath;  // of a tree
+  TreeOptions tree;
   StoreOptions store;
   std::string digest;
 };

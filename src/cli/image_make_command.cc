@@ -44,11 +44,37 @@ void tell_end(ImageRun& run, const chunks::MakeBlobResult& made, const MakeOptio
 
 }  // namespace
 
-int run_image_make(const Settings& settings, const MakeOptions& options) {
+// What is to be read: for an index of a tree, its archive as it is made.
+static Result<std::unique_ptr<chunks::ByteSource>> open_source(const MakeOptions& options, TreeKind kind) {
+  if (kind != TreeKind::archive_index) return chunks::ByteSource::open(options.input.empty() ? "-" : options.input);
+  const std::string folder = options.input.empty() ? "." : options.input;
+  const Result<chunks::FeatureFlags> features = options.tree.archive_features();
+  if (!features) return fail(features.error());
+  const Result<chunks::UidShift> shift = options.tree.shift(folder);
+  if (!shift) return fail(shift.error());
+  Result<std::unique_ptr<chunks::TreeSource>> tree = chunks::TreeSource::open(folder, {*features, *shift});
+  if (!tree) return fail(std::move(tree).error());
+  return chunks::ByteSource::made_by([tree = std::move(*tree)](MutableBytes into) { return tree->read(into); }, folder, 0666);
+}
+
+int run_image_make(const Settings& settings, const MakeOptions& given) {
+  MakeOptions options = given;
+  options.tree.digest = options.digest;
+  const Result<TreeKind> kind = tree_kind(options.index, options.tree.what);
+  if (kind && *kind == TreeKind::archive) {
+    Console console(settings.json);
+    return run_tree_make(console, options.tree, options.index, options.input.empty() ? "." : options.input);
+  }
   ImageRun run(settings, options.threads);
-  const Result<chunks::MakeBlobOptions> make = make_options(options, run.threads());
+  if (!kind) return run.console().error(kind.error());
+  Result<chunks::MakeBlobOptions> make = make_options(options, run.threads());
   if (!make) return run.console().error(make.error());
-  Result<std::unique_ptr<chunks::ByteSource>> source = chunks::ByteSource::open(options.input);
+  if (*kind == TreeKind::archive_index) {
+    const Result<chunks::FeatureFlags> features = options.tree.archive_features();
+    if (!features) return run.console().error(features.error());
+    make->flags = *features;
+  }
+  Result<std::unique_ptr<chunks::ByteSource>> source = open_source(options, *kind);
   if (!source) return run.console().error(source.error());
   const std::uint64_t size = (*source)->size().value_or(0);
   const std::string path = store_path(options.store, options.index);
@@ -61,7 +87,7 @@ int run_image_make(const Settings& settings, const MakeOptions& options) {
   chunks::MakeBlob& blob = **making;
   if (options.index != "-")
     run.show_progress("make", [&blob, size, &options](Progress& progress) {
-      progress.title = options.input == "-" ? "standard input" : options.input;
+      progress.title = options.input == "-" || options.input.empty() ? "standard input" : options.input;
       progress.bytes_total = std::max(size, blob.bytes_read());
       progress.bytes_left = progress.bytes_total - blob.bytes_read();
       progress.note = host::text_of_bytes(blob.new_bytes()) + " new";

@@ -1,16 +1,18 @@
-// `godwit image make`: a file, a device or standard input becomes an index and chunks.
+// `godwit image make`: a file, a device, standard input or a folder becomes an index and chunks; a folder also an archive.
 #pragma once
 
 #include <optional>
 #include <string>
 
 #include "cli/image_run.h"
+#include "cli/tree_commands.h"
 
 namespace godwit::cli {
 
 struct MakeOptions {
   std::string index;
-  std::string input = "-";
+  std::string input;  // "": standard input, or for a tree the folder we are in
+  TreeOptions tree;
   StoreOptions store;
   std::string chunk_size;
   std::string digest = "sha512-256";

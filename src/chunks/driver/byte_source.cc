@@ -22,6 +22,13 @@ Result<std::unique_ptr<ByteSource>> ByteSource::open(const std::string& path) {
   return source;
 }
 
+std::unique_ptr<ByteSource> ByteSource::made_by(Maker read, std::string name, unsigned mode) {
+  std::unique_ptr<ByteSource> source(new ByteSource(-1, false, std::move(name)));
+  source->maker_ = std::move(read);
+  source->mode_ = mode;
+  return source;
+}
+
 ByteSource::~ByteSource() {
   if (owned_) ::close(descriptor_);
 }
@@ -48,6 +55,11 @@ Result<void> ByteSource::look() {
 }
 
 Result<ByteSource::Piece> ByteSource::read(MutableBytes into) {
+  if (maker_ != nullptr) {
+    const Result<std::size_t> count = maker_(into);
+    if (!count) return fail(count.error());
+    return Piece{.length = *count, .hole = false};
+  }
   return regular_ ? read_regular(into) : read_some(into, false);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,9 @@ class ByteSource {
 
   // "-" is standard input.
   static Result<std::unique_ptr<ByteSource>> open(const std::string& path);
+  // Bytes that somebody makes: `read` fills its argument, less only at the end, 0 there. `mode` as mode() will say.
+  using Maker = std::move_only_function<Result<std::size_t>(MutableBytes into)>;
+  static std::unique_ptr<ByteSource> made_by(Maker read, std::string name, unsigned mode);
   ~ByteSource();
   ByteSource(const ByteSource&) = delete;
   ByteSource& operator=(const ByteSource&) = delete;
@@ -39,6 +43,7 @@ class ByteSource {
   Result<Piece> read_regular(MutableBytes into);
   Result<Piece> read_some(MutableBytes into, bool positioned);
 
+  Maker maker_;  // of bytes that come from no descriptor
   int descriptor_;
   bool owned_;
   std::string name_;

@@ -1,0 +1,48 @@
+#include "chunks/driver/tree_descriptor.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fmt/format.h>
+
+namespace godwit::chunks {
+
+Error errno_error(std::string_view what, std::string_view name) {
+  const int number = errno;
+  return Error::from_errno(number, fmt::format("{} '{}'", what, escaped(name)));
+}
+
+Result<std::vector<DirectoryName>> read_directory(int folder, std::string_view path) {
+  constexpr std::size_t kBufferSize = std::size_t{32} << 10;
+  alignas(dirent64) char buffer[kBufferSize];
+  std::vector<DirectoryName> names;
+  for (;;) {
+    const ssize_t count = ::getdents64(folder, buffer, kBufferSize);
+    if (count < 0) return fail(errno_error("read folder", path));
+    if (count == 0) break;
+    for (ssize_t at = 0; at < count;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);  // the kernel's own layout
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") names.push_back({std::string(name), entry->d_type});
+      at += entry->d_reclen;
+    }
+  }
+  std::sort(names.begin(), names.end(), [](const DirectoryName& a, const DirectoryName& b) { return a.name < b.name; });
+  return names;
+}
+
+std::string path_of_descriptor(int number) {
+  return fmt::format("/proc/self/fd/{}", number);
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // a deep tree then fails by name, with EMFILE
+}
+
+}  // namespace godwit::chunks

@@ -1,0 +1,96 @@
+#include "chunks/driver/tree_walker.h"
+
+#include "chunks/driver/tree_scene_test.h"
+
+namespace godwit::chunks {
+namespace {
+
+using scene::archive_of;
+
+std::string listed(const std::string& folder, FeatureFlags features = normalized(scene::kPlain | kDefaultModes)) {
+  Result<std::unique_ptr<TreeSource>> source = TreeSource::open(folder, {features, {}});
+  GODWIT_CHECK(source);
+  std::string lines;
+  const Result<void> printed = print_tree(**source, {}, {}, [&](std::string_view line) {
+    const std::string_view name = line.substr(line.find(' ') + 1);
+    lines += std::string(name.substr(0, name.size() - 1)) + "|";
+  });
+  return printed ? lines : printed.error().message();
+}
+
+TEST(TreeWalker, NamesComeInTheOrderOfTheirBytes) {
+  TemporaryFolder folder;
+  scene::make_tree(folder / "t");
+  EXPECT_EQ(listed(folder / "t"), ".|empty|fifo|hello|nothing|sub|sub/data|sub/deep|sub/deep/x|sub/link|sub-dash|sub.dot|");
+}
+
+TEST(TreeWalker, KindsThatTheFeaturesLackAreLeftOut) {
+  TemporaryFolder folder;
+  scene::make_tree(folder / "t");
+  EXPECT_EQ(listed(folder / "t", 0), ".|empty|hello|nothing|sub|sub/data|sub/deep|sub/deep/x|sub-dash|sub.dot|");
+}
+
+TEST(TreeWalker, ExcludeFilesCountForTheirFolderAndBelow) {
+  TemporaryFolder folder;
+  scene::make_tree(folder / "t");
+  scene::write(folder / "t/.caexclude", "x\nsub/data\nempty/\n");
+  EXPECT_EQ(listed(folder / "t"), ".|.caexclude|fifo|hello|nothing|sub|sub/deep|sub/link|sub-dash|sub.dot|");
+  scene::write(folder / "t/sub/.caexclude", "!x\nlink\n");
+  EXPECT_EQ(listed(folder / "t"), ".|.caexclude|fifo|hello|nothing|sub|sub/.caexclude|sub/deep|sub/deep/x|sub-dash|sub.dot|");
+  EXPECT_EQ(listed(folder / "t", normalized(scene::kPlain)),
+            ".|.caexclude|empty|fifo|hello|nothing|sub|sub/.caexclude|sub/data|sub/deep|sub/deep/x|sub/link|sub-dash|sub.dot|");
+}
+
+TEST(TreeWalker, AnExcludeFileThatCannotBeReadIsNamedWithItsLine) {
+  TemporaryFolder folder;
+  scene::make_tree(folder / "t");
+  scene::write(folder / "t/.caexclude", "ok\n..\n");
+  const Result<Bytes> archive = archive_of(folder / "t");
+  ASSERT_FALSE(archive);
+  EXPECT_NE(archive.error().message().find(".caexclude: line 2"), std::string::npos) << archive.error().message();
+}
+
+TEST(TreeWalker, HolesAreZerosAndAreNotRead) {
+  TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "t");
+  std::filesystem::create_directory(folder / "full");
+  std::string content(3'000'000, '\0');
+  content.replace(1'000'000, 4, "data");
+  content.replace(2'999'999, 1, "e");
+  scene::write(folder / "full/f", content);
+  const int file = ::open((folder / "t/f").c_str(), O_CREAT | O_WRONLY, 0644);
+  ASSERT_EQ(::pwrite(file, "data", 4, 1'000'000), 4);
+  ASSERT_EQ(::pwrite(file, "e", 1, 2'999'999), 1);
+  ::close(file);
+  const FeatureFlags features = kDefaultModes;  // no times, so that both are equal
+  const Result<Bytes> sparse = archive_of(folder / "t", features);
+  ASSERT_TRUE(sparse) << sparse.error().message();
+  EXPECT_EQ(*sparse, *archive_of(folder / "full", features));
+}
+
+TEST(TreeWalker, AFileThatShrinksWhileItIsReadIsAnErrorWithItsName) {
+  TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "t");
+  scene::write(folder / "t/f", std::string(1000, 'a'));
+  Result<std::unique_ptr<TreeWalker>> walker = TreeWalker::open(folder / "t", {});
+  ASSERT_TRUE(walker);
+  ASSERT_TRUE((*walker)->next());
+  ASSERT_TRUE((*walker)->next());
+  ASSERT_EQ((*walker)->node().payload_size, 1000);
+  std::filesystem::resize_file(folder / "t/f", 10);
+  Bytes bytes(1000);
+  const Result<void> read = (*walker)->read_payload(bytes);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().kind(), ErrorKind::truncated);
+  EXPECT_NE(read.error().message().find("/f' shrank"), std::string::npos) << read.error().message();
+}
+
+TEST(TreeWalker, WhatIsNoFolderCannotBeWalked) {
+  TemporaryFolder folder;
+  scene::write(folder / "f", "x");
+  EXPECT_FALSE(TreeWalker::open(folder / "f", {}));
+  EXPECT_EQ(TreeWalker::open(folder / "none", {}).error().kind(), ErrorKind::not_found);
+}
+
+}  // namespace
+}  // namespace godwit::chunks

@@ -1,0 +1,91 @@
+// `godwit image …` for trees: an archive (.catar) or its index (.caidx) of a folder, folders of either, and what they hold as
+// text. Options have casync's names and meaning.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "chunks/core/archive_decoder.h"
+#include "chunks/core/feature_flags.h"
+#include "chunks/driver/tree_archive.h"
+#include "cli/console.h"
+#include "cli/image_run.h"
+
+namespace CLI {
+class App;
+}
+
+namespace godwit::cli {
+
+// What a name on the command line stands for.
+enum class TreeKind { none, archive, archive_index, directory };
+// By --what if it is said, else by the name's end, else by what lies there. ErrorKind::usage for an unknown --what.
+Result<TreeKind> tree_kind(const std::string& name, const std::string& what);
+
+struct TreeOptions {
+  std::vector<std::string> with;
+  std::vector<std::string> without;
+  std::string digest = "sha512-256";
+  bool exclude_nodump = true;
+  bool exclude_submounts = false;
+  bool exclude_file = true;
+  std::string uid_shift;
+  std::string uid_range;
+  bool remove_others = true;
+  bool undo_immutable = false;
+  bool punch_holes = true;
+  bool recursive = true;
+  std::vector<std::string> seeds;  // folders
+  bool hardlink = false;
+  bool reflink = true;
+  std::string what;
+
+  // What --with, --without, --digest and the --exclude- options come to, normalized.
+  Result<chunks::FeatureFlags> archive_features() const;
+  // What an extraction may set.
+  Result<chunks::FeatureFlags> extraction_mask() const;
+  // `folder` is where `--uid-shift=yes` takes the shift from: its owner's number without the last 16 bits.
+  Result<chunks::UidShift> shift(const std::string& folder) const;
+};
+void add_archive_options(CLI::App& app, TreeOptions& options);
+void add_extract_options(CLI::App& app, TreeOptions& options);
+
+// A tree's archive on the way in: all of it or a sub-tree, from a file, an index, or a folder that is encoded on the way.
+class TreeInput {
+ public:
+  // `indexed` is the archive of an index, which `name` then is; it outlives the input.
+  static Result<TreeInput> open(const std::string& name, const std::string& subpath, const TreeOptions& options,
+                                chunks::ArchiveBytes* indexed);
+
+  chunks::ArchiveStream& source() { return *source_; }
+  const chunks::ArchiveDecoderOptions& decoder_options() const { return decoder_options_; }
+  const std::string& path() const { return path_; }  // of the sub-tree; empty for the whole
+  bool is_folder() const { return is_folder_; }
+  bool is_subtree() const { return decoder_options_.end_offset.has_value(); }
+
+ private:
+  std::unique_ptr<chunks::ArchiveFile> archive_;
+  std::unique_ptr<chunks::ArchiveStream> source_;
+  chunks::ArchiveDecoderOptions decoder_options_;
+  bool is_folder_ = false;
+  std::string path_;
+};
+
+// Opens a tree for reading and lets `work` have it, while chunks of an index come in from its stores.
+using TreeWork = std::function<int(Console&, TreeInput)>;
+int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
+                  const std::string& subpath, const TreeWork& work);
+
+// `make X.catar DIR`. Prints the digest of the archive.
+int run_tree_make(Console& console, const TreeOptions& options, const std::string& archive, const std::string& folder);
+int run_tree_extract(Console& console, const TreeOptions& options, TreeInput input, const std::string& folder);
+int run_tree_text(Console& console, const TreeOptions& options, TreeInput input, chunks::TreeText form);
+// Of a sub-tree that is a regular file: of its bytes.
+int run_tree_digest(Console& console, TreeInput input);
+
+// Adds list, mtree and stat to the group `image`.
+void add_tree_commands(CLI::App& image, const Settings& settings, std::function<int()>& command);
+
+}  // namespace godwit::cli
