@@ -66,7 +66,8 @@ Result<std::size_t> decode_xz(ConstBytes file, MutableBytes into) {
   std::uint64_t memory = kXzMemoryBytesMax;
   std::size_t in = 0;
   std::size_t out = 0;
-  const lzma_ret code = lzma_stream_buffer_decode(&memory, 0, nullptr, raw(file), &in, file.size(), raw_out(into), &out, into.size());
+  const lzma_ret code =
+      lzma_stream_buffer_decode(&memory, 0, nullptr, raw(file), &in, file.size(), raw_out(into), &out, into.size());
   if (code == LZMA_BUF_ERROR) return fail_too_large(into.size());
   if (code == LZMA_MEMLIMIT_ERROR)
     return fail(ErrorKind::limit, fmt::format("chunk file (xz) wants {} bytes of memory to be decompressed", memory));

@@ -1,5 +1,5 @@
-// Any bytes as a compressed chunk: never more than the bound comes out, both ways of decoding agree; and any bytes as a chunk to be
-// compressed, which must come back.
+// Any bytes as a compressed chunk: never more than the bound comes out, both ways of decoding agree; and any bytes as a chunk to
+// be compressed, which must come back.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
