@@ -86,7 +86,12 @@ void RemoteLink::send(Bytes head, Bytes payload) {
 
 void RemoteLink::end_sending() {
   end_wanted_ = true;
-  if (!writing_ && !flush_posted_) flush();
+  if (writing_ || std::exchange(flush_posted_, true)) return;
+  scheduler_.post([this, alive = alive_] {
+    if (!*alive) return;
+    flush_posted_ = false;
+    flush();
+  });
 }
 
 void RemoteLink::flush() {
@@ -95,7 +100,7 @@ void RemoteLink::flush() {
     if (!end_wanted_) return;
     sending_over_ = true;
     stream_->shut_down_sending();
-    return;
+    return handler_.handle_all_sent();
   }
   in_write_.clear();
   while (!out_.empty() && in_write_.size() < kBuffersPerWrite) {
@@ -119,8 +124,9 @@ void RemoteLink::flush() {
       unsent_bytes_ = 0;
       return handler_.handle_output_lost(result.error());
     }
+    const std::shared_ptr<bool> still = alive;
     flush();
-    if (!had_room && *alive) handler_.handle_room();
+    if (!had_room && *still) handler_.handle_room();
   });
 }
 

@@ -27,6 +27,8 @@ class RemoteLinkHandler {
   // The peer ended its side between two frames (nothing), or the stream broke, or what came is no frame. Once; our side may still
   // send.
   virtual void handle_input_end(std::optional<Error> error) = 0;
+  // After end_sending(): everything has left. Not called where the output is lost before.
+  virtual void handle_all_sent() {}
   // Nothing more can be sent.
   virtual void handle_output_lost(const Error& error) = 0;
 };
