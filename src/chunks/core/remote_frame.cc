@@ -231,6 +231,15 @@ void Assembler::feed(ConstBytes bytes) {
   append(buffer_, bytes);
 }
 
+Error Assembler::cut_off() const {
+  const ConstBytes rest = ConstBytes(buffer_).subspan(given_);
+  // No frame is that short: a shell's complaint, most likely.
+  if (rest.size() < kHeadSize)
+    return Error(ErrorKind::connection_lost,
+                 fmt::format("this is not the casync protocol: the last it said is \"{}\"", escaped(as_text(rest))));
+  return Error(ErrorKind::connection_lost, "the stream ended in the middle of a frame");
+}
+
 Result<std::optional<ConstBytes>> Assembler::next() {
   const ConstBytes rest = ConstBytes(buffer_).subspan(given_);
   if (rest.size() < kHeadSize) return std::nullopt;

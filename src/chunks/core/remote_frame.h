@@ -102,6 +102,8 @@ class Assembler {
   Result<std::optional<ConstBytes>> next();
   // An end of the stream here is a clean one.
   bool at_frame_boundary() const { return given_ == buffer_.size(); }
+  // What an end of the stream means where it is not a clean one.
+  Error cut_off() const;
 
  private:
   Bytes buffer_;

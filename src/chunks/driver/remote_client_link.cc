@@ -113,7 +113,8 @@ void RemoteClientLink::perform(RemoteWork work) {
   } else if (std::holds_alternative<SendPiece>(work)) {
     const wire::File file = std::get<SendPiece>(work).file;
     Bytes piece = std::exchange(piece_, {});
-    link_->send(wire::piece_head(file, piece.size()), std::move(piece));
+    Bytes head = wire::piece_head(file, piece.size());
+    link_->send(std::move(head), std::move(piece));
     read_piece();
   } else if (const auto* wanted = std::get_if<LoadChunk>(&work)) {
     load(wanted->id);
@@ -121,7 +122,8 @@ void RemoteClientLink::perform(RemoteWork work) {
     auto found = loaded_.extract(chunk->id);
     GODWIT_CHECK(!found.empty());
     StoredChunk& stored = found.mapped();
-    link_->send(wire::chunk_head(chunk->id, stored.compressed, stored.data.size()), std::move(stored.data));
+    Bytes head = wire::chunk_head(chunk->id, stored.compressed, stored.data.size());
+    link_->send(std::move(head), std::move(stored.data));
   } else {
     GODWIT_CHECK(std::holds_alternative<End>(work));
     link_->end_sending();

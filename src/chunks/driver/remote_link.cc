@@ -58,7 +58,7 @@ void RemoteLink::handle_read(Result<std::size_t> count) {
     if (!count)
       error = count.error();
     else if (!assembler_.at_frame_boundary())
-      error = Error(ErrorKind::connection_lost, "the stream ended in the middle of a frame");
+      error = assembler_.cut_off();
     handler_.handle_input_end(std::move(error));
     return;
   }

@@ -61,7 +61,8 @@ struct RemoteServerLink::Impl final : RemoteLinkHandler, std::enable_shared_from
       link->send(std::move(frame->frame));
     } else if (const auto* piece_of = std::get_if<SendPiece>(&next)) {
       Bytes bytes = std::exchange(piece, {});
-      link->send(wire::piece_head(piece_of->file, bytes.size()), std::move(bytes));
+      Bytes head = wire::piece_head(piece_of->file, bytes.size());
+      link->send(std::move(head), std::move(bytes));
       read_piece();
     } else if (std::holds_alternative<OpenFile>(next)) {
       on_file<void>([path = path()](RemoteFile& f) { return f.open_for_reading(path); }, [this] { read_piece(); });
@@ -71,7 +72,8 @@ struct RemoteServerLink::Impl final : RemoteLinkHandler, std::enable_shared_from
       auto found = loaded.extract(chunk->id);
       GODWIT_CHECK(!found.empty());
       Bytes bytes = std::move(found.mapped());
-      link->send(wire::chunk_head(chunk->id, true, bytes.size()), std::move(bytes));
+      Bytes head = wire::chunk_head(chunk->id, true, bytes.size());
+      link->send(std::move(head), std::move(bytes));
     } else if (const auto* read = std::get_if<ReadIds>(&next)) {
       const std::uint64_t first = std::exchange(ids_read, ids_read + read->count);
       on_file<std::vector<ChunkId>>([first, count = read->count](RemoteFile& f) { return f.read_ids(first, count); },
