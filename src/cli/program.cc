@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/image_commands.h"
 #include "cli/image_remote_server.h"
 #include "cli/volume_commands.h"
 
@@ -25,6 +26,7 @@ int run_program(int argc, char** argv) {
   app.add_flag("--log-json", settings.log_json, "logs as JSON");
   std::function<int()> command;
   add_volume_commands(app, settings, command);
+  add_image_commands(app, settings, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-
 namespace godwit::chunks {
 
 namespace {
@@ -27,12 +25,6 @@ void CutWalker::advance(std::uint64_t end, std::span<const std::uint64_t> candid
   }
   cut_full_chunks(end);
   end_ = end;
-}
-
-void CutWalker::skip(std::uint64_t length) {
-  GODWIT_CHECK(length % rule_.zero_chunk_size() == 0);
-  chunk_start_ += length;
-  end_ += length;
 }
 
 void CutWalker::finish(std::vector<std::uint64_t>& cuts) {

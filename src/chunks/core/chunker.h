@@ -20,9 +20,6 @@ class CutWalker {
   // The stream is known up to `end`; `candidates` are all offsets of (the last `end`, `end`] at which the hash hits, rising.
   // Appends the cuts, as offsets in the stream. A candidate that comes too early after a cut is not one.
   void advance(std::uint64_t end, std::span<const std::uint64_t> candidates, std::vector<std::uint64_t>& cuts);
-  // The stream went on with `length` zeros which nobody looked at, a whole number of zero chunks, and before them and behind come
-  // enough zeros that no cut depends on anything else. The open chunk is as it was.
-  void skip(std::uint64_t length);
   // The stream has ended: appends its end, unless that is a cut already or the stream is empty.
   void finish(std::vector<std::uint64_t>& cuts);
 

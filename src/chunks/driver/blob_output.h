@@ -1,0 +1,47 @@
+// Where the bytes of a blob go: a file that appears whole, a file or device written in place, a pipe, or a digest. Blocking.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/bytes.h"
+#include "chunks/core/chunk_id.h"
+
+namespace godwit::chunks {
+
+class BlobOutput {
+ public:
+  virtual ~BlobOutput() = default;
+
+  // Whether write() and zeros() must come in the order of their offsets, one at a time, without gaps. Otherwise any threads may
+  // call them, in any order.
+  virtual bool is_ordered() const = 0;
+  virtual Result<void> write(std::uint64_t offset, ConstBytes data) = 0;
+  virtual Result<void> zeros(std::uint64_t offset, std::uint64_t length) = 0;
+  // Whether the output has these bytes there already. Only outputs that are written in place look.
+  virtual bool has(std::uint64_t offset, std::uint64_t length, const ChunkId& id, Digest digest) {
+    (void)offset, (void)length, (void)id, (void)digest;
+    return false;
+  }
+  // All is written: it becomes durable (if that was asked for) and gets its name.
+  virtual Result<void> finish() = 0;
+};
+
+struct FileOutputOptions {
+  bool in_place = false;    // devices always are
+  bool punch_holes = true;  // runs of zeros become holes
+  bool sync = true;
+};
+
+// A new file beside `path`, renamed over it by finish() and removed without it; or `path` itself, when it is a device or is to be
+// written in place. A device smaller than `size` is refused.
+Result<std::unique_ptr<BlobOutput>> make_file_output(const std::string& path, std::uint64_t size,
+                                                     const FileOutputOptions& options);
+// Bytes to a pipe, in order; the descriptor stays its owner's.
+std::unique_ptr<BlobOutput> make_stream_output(int descriptor);
+// The digest of all bytes, in order, which finish() leaves in `into`.
+std::unique_ptr<BlobOutput> make_digest_output(Digest digest, std::optional<ChunkId>& into);
+
+}  // namespace godwit::chunks

@@ -1,0 +1,69 @@
+// Reads a source, cuts it, hashes the chunks: everything that `make` does before a store comes into it, and what indexing a seed
+// is. One job after the other reads blocks into a ring; jobs beside it look for candidates, block by block; on the scheduler's
+// thread the walk decides the cuts; jobs hash batches of chunks, and one chain of jobs the whole stream, if that is wanted. The
+// chunks come out the same for any number of threads. Memory: one ring of 32 MiB, or of two chunks of the largest size and 8 MiB.
+//
+// Holes are not read: a long one becomes runs of equal chunks.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "chunks/core/chunk_id.h"
+#include "chunks/core/cut_rule.h"
+#include "chunks/driver/byte_source.h"
+#include "net/worker_pool.h"
+
+namespace godwit::chunks {
+
+using net::Done;
+
+struct StreamChunk {
+  std::uint64_t number = 0;  // of the chunk in the stream
+  std::uint64_t offset = 0;
+  std::uint64_t count = 1;  // more than one: so many chunks of zeros, one behind the other, all with this id and length
+  ConstBytes data;          // of one of them
+  ChunkId id;
+};
+
+// Some chunks that follow each other. Their data live while `hold` does; the ring fills, and reading stops, while it is held. To
+// be let go on the scheduler's thread.
+struct ChunkBatch {
+  std::vector<StreamChunk> chunks;
+  std::shared_ptr<void> hold;
+};
+
+struct ChunkStreamEnd {
+  std::uint64_t size = 0;
+  std::uint64_t chunk_count = 0;
+  std::optional<ChunkId> digest;  // of the stream, where it was wanted
+};
+
+struct ChunkStreamOptions {
+  CutRule rule = *CutRule::of({});
+  Digest digest = Digest::sha512_256;
+  bool digest_stream = false;
+  unsigned threads = 1;  // of `workers`: how much is given to them at once
+};
+
+class ChunkStream {
+ public:
+  // `workers` and `scheduler` outlive it.
+  ChunkStream(std::unique_ptr<ByteSource> source, const ChunkStreamOptions& options, net::Workers& workers,
+              net::Scheduler& scheduler);
+  // Gives up; what jobs still do is lost. Batches that are held stay valid.
+  ~ChunkStream();
+
+  // Batches come in any order. `done` comes when every batch has been given to `sink`, or at the first error.
+  void start(std::function<void(ChunkBatch)> sink, Done<ChunkStreamEnd> done);
+  std::uint64_t bytes_read() const;
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace godwit::chunks

@@ -1,0 +1,135 @@
+#include "cli/image_commands.h"
+
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/image_extract_command.h"
+#include "cli/image_make_command.h"
+#include "cli/image_upkeep_commands.h"
+
+namespace godwit::cli {
+
+namespace {
+
+template <class Options>
+void set_command(CLI::App& app, const Settings& settings, std::function<int()>& command, std::shared_ptr<Options> o,
+                 int (*run)(const Settings&, const Options&)) {
+  app.callback([o, run, &settings, &command] { command = [o, run, &settings] { return run(settings, *o); }; });
+}
+
+void add_store_option(CLI::App& app, StoreOptions& o) {
+  app.add_option("--store", o.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
+}
+void add_read_options(CLI::App& app, StoreOptions& o) {
+  add_store_option(app, o);
+  app.add_option("--extra-store", o.extra_stores, "another store, asked for what the first has not; may be repeated");
+}
+void add_threads_option(CLI::App& app, unsigned& threads) {
+  app.add_option("--threads", threads, "how many processors to use (default: all)");
+}
+// casync's way to say it: --NAME=yes, --NAME=no.
+void add_yes_no(CLI::App& app, const char* name, bool& value, const char* text) {
+  app.add_option(name, value, text)->type_name("yes|no");
+}
+
+void add_make(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* app = group.add_subcommand("make", "store a file, a device or standard input as chunks, and write their index");
+  app->footer("Example:\n  godwit image make disk.caibx disk.img\n\nPrints the digest of the whole input.");
+  auto o = std::make_shared<MakeOptions>();
+  app->add_option("INDEX", o->index, "the index to be written, NAME.caibx; - for standard output")->required();
+  app->add_option("INPUT", o->input, "what to store: a file, a block device, - for standard input")->capture_default_str();
+  add_store_option(*app, o->store);
+  app->add_option("--chunk-size", o->chunk_size, "AVG or MIN:AVG:MAX, like 64K (default 16K:64K:256K)");
+  app->add_option("--digest", o->digest, "what names chunks: sha512-256 or sha256")->capture_default_str();
+  app->add_option("--compression", o->store.compression, "of new chunks: zstd, xz, gzip or none")->capture_default_str();
+  app->add_option("--compression-level", o->store.level, "of that method (default: zstd 3, xz 6, gzip 6)");
+  app->add_flag("--no-digest", o->no_digest, "do not compute the digest of the whole input, which one processor alone must do");
+  app->add_flag("--no-sync", o->no_sync, "do not wait for the disk: a crash of the machine may lose what was stored");
+  add_threads_option(*app, o->threads);
+  set_command(*app, settings, command, o, run_image_make);
+}
+
+void add_extract(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* app = group.add_subcommand("extract", "rebuild a file or a device from an index and its chunks");
+  app->footer("Example:\n  godwit image extract disk.caibx disk.img --seed yesterday.img");
+  auto o = std::make_shared<ExtractOptions>();
+  app->add_option("INDEX", o->index, "the index, NAME.caibx; - for standard input")->required();
+  app->add_option("OUTPUT", o->output, "a file (replaced when the new one is whole), a block device, - for standard output")
+      ->required();
+  add_read_options(*app, o->store);
+  app->add_option("--seed", o->seeds, "a file or device that may hold some of the chunks; may be repeated");
+  add_yes_no(*app, "--seed-output", o->seed_output, "use the file that is replaced as a seed (default yes)");
+  app->add_flag("--in-place", o->in_place,
+                "write into OUTPUT itself what differs; after an interruption, go on where it stopped");
+  add_yes_no(*app, "--punch-holes", o->punch_holes, "leave out zeros (default yes)");
+  app->add_flag("--no-sync", o->no_sync, "do not wait for the disk");
+  add_threads_option(*app, o->threads);
+  set_command(*app, settings, command, o, run_image_extract);
+}
+
+void add_reading(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* cat = group.add_subcommand("cat", "write a range of the blob to standard output");
+  cat->footer("Example:\n  godwit image cat disk.caibx --offset 1MiB --length 512 | hexdump -C");
+  auto c = std::make_shared<CatOptions>();
+  cat->add_option("INDEX", c->index, "the index")->required();
+  cat->add_option("--offset", c->offset, "where to begin, in bytes (default 0)");
+  cat->add_option("--length", c->length, "how many bytes (default: to the end)");
+  add_read_options(*cat, c->store);
+  set_command(*cat, settings, command, c, run_image_cat);
+
+  CLI::App* digest = group.add_subcommand("digest", "the digest of a whole blob: of a file, a device, or through an index");
+  digest->footer("Example:\n  godwit image digest disk.caibx");
+  auto d = std::make_shared<DigestOptions>();
+  digest->add_option("PATH", d->path, "NAME.caibx, NAME.caidx, or what is to be read itself; - for standard input")->required();
+  digest->add_option("--digest", d->digest, "sha512-256 or sha256 (default: the index's, else sha512-256)");
+  add_read_options(*digest, d->store);
+  set_command(*digest, settings, command, d, run_image_digest);
+
+  CLI::App* info = group.add_subcommand("info", "what an index says");
+  info->footer("Example:\n  godwit image info disk.caibx --json");
+  auto i = std::make_shared<InfoOptions>();
+  info->add_option("INDEX", i->index, "the index")->required();
+  set_command(*info, settings, command, i, run_image_info);
+
+  CLI::App* diff = group.add_subcommand("diff", "how much of one index is not in another");
+  diff->footer("Example:\n  godwit image diff yesterday.caibx today.caibx");
+  auto f = std::make_shared<DiffOptions>();
+  diff->add_option("FROM", f->from, "the index of what is there")->required();
+  diff->add_option("TO", f->to, "the index of what is wanted")->required();
+  set_command(*diff, settings, command, f, run_image_diff);
+}
+
+void add_upkeep(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* verify = group.add_subcommand("verify", "read every chunk and say which are missing or damaged");
+  verify->footer("Example:\n  godwit image verify disk.caibx\n  godwit image verify --store default.castr --repair");
+  auto v = std::make_shared<VerifyCommandOptions>();
+  verify->add_option("INDEX", v->indexes, "whose chunks (default: all of the store)");
+  add_read_options(*verify, v->store);
+  verify->add_flag("--repair", v->repair, "remove damaged chunks, so that the next make stores them again");
+  set_command(*verify, settings, command, v, run_image_verify);
+
+  CLI::App* gc = group.add_subcommand("gc", "remove from a store what none of these indexes names");
+  gc->footer("Example:\n  godwit image gc --store default.castr *.caibx *.caidx\n\nRefused while a make adds to the store.");
+  auto g = std::make_shared<GcOptions>();
+  gc->add_option("INDEX", g->indexes, "every index whose chunks are to stay")->required();
+  add_store_option(*gc, g->store);
+  gc->add_flag("-n,--dry-run", g->dry_run, "only say what would go");
+  gc->add_flag("-v,--verbose", g->verbose, "say how many chunks the indexes name");
+  set_command(*gc, settings, command, g, run_image_gc);
+}
+
+}  // namespace
+
+void add_image_commands(CLI::App& app, const Settings& settings, std::function<int()>& command) {
+  CLI::App* group = app.add_subcommand("image", "content-addressed images: casync's files, made and read");
+  group->require_subcommand(1)->fallthrough();
+  group->footer("Example:\n  godwit image make disk.caibx disk.img\n  godwit image extract disk.caibx copy.img");
+  add_make(*group, settings, command);
+  add_extract(*group, settings, command);
+  add_reading(*group, settings, command);
+  add_upkeep(*group, settings, command);
+  for (CLI::App* verb : group->get_subcommands(nullptr)) verb->fallthrough();
+}
+
+}  // namespace godwit::cli

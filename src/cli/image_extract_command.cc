@@ -1,0 +1,187 @@
+#include "cli/image_extract_command.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "chunks/driver/byte_source.h"
+#include "chunks/driver/extract_blob.h"
+#include "chunks/driver/index_file.h"
+#include "host/quantity.h"
+
+namespace godwit::cli {
+
+namespace {
+
+Result<std::uint64_t> parse_offset(const std::string& text, const char* option) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size()) return value;
+  const Result<std::uint64_t> counted = host::parse_byte_count(text);
+  if (!counted) return fail(std::move(counted.error()).within(option));
+  return *counted;
+}
+
+bool is_regular_with_content(const std::string& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0;
+}
+
+bool names_archive(const std::string& path) {
+  return path.ends_with(".caidx") || path.ends_with(".catar");
+}
+
+// Adds the seeds one after the other, then goes on.
+void add_seeds(chunks::SeedMap& seeds, std::vector<std::string> paths, ImageRun& run, std::function<void(Result<void>)> then) {
+  if (paths.empty()) return then({});
+  const std::string path = paths.front();
+  paths.erase(paths.begin());
+  seeds.add(path, run.threads(), run.workers(), run.loop(),
+            [&seeds, &run, paths = std::move(paths), then = std::move(then)](Result<void> added) mutable {
+              if (!added) return then(std::move(added));
+              add_seeds(seeds, std::move(paths), run, std::move(then));
+            });
+}
+
+void show_extract_progress(ImageRun& run, const std::string& title, const chunks::ExtractBlob& extract, std::uint64_t size) {
+  run.show_progress("extract", [&extract, title, size](Progress& progress) {
+    progress.title = title;
+    progress.bytes_total = size;
+    progress.bytes_left = size - extract.bytes_done();
+    const chunks::ExtractBlobResult& so_far = extract.so_far();
+    progress.note = fmt::format("{} fetched, {} reused", host::text_of_bytes(so_far.bytes_fetched),
+                                host::text_of_bytes(so_far.bytes_reused + so_far.bytes_zero));
+  });
+}
+
+}  // namespace
+
+int run_image_extract(const Settings& settings, const ExtractOptions& options) {
+  ImageRun run(settings, options.threads);
+  if (names_archive(options.index))
+    return run.console().error(Error(ErrorKind::unsupported, options.index + " is of a directory tree, not of a blob"));
+  const Result<chunks::Index> index = chunks::read_index_file(options.index);
+  if (!index) return run.console().error(index.error());
+  const Result<std::unique_ptr<chunks::ChunkStore>> store =
+      open_stores_to_read(store_path(options.store, options.index), options.store, run);
+  if (!store) return run.console().error(store.error());
+  const bool to_stdout = options.output == "-";
+  Result<std::unique_ptr<chunks::BlobOutput>> output = chunks::make_stream_output(STDOUT_FILENO);
+  std::vector<std::string> seeds = options.seeds;
+  if (!to_stdout) {
+    // The old content is only a seed while it stays as it is, beside the new file.
+    if (options.seed_output && !options.in_place && is_regular_with_content(options.output)) seeds.push_back(options.output);
+    output =
+        chunks::make_file_output(options.output, index->blob_size(),
+                                 {.in_place = options.in_place, .punch_holes = options.punch_holes, .sync = !options.no_sync});
+  }
+  if (!output) return run.console().error(output.error());
+  chunks::SeedMap seed_map(*index);
+  chunks::ExtractBlobOptions extract_options;
+  extract_options.length = index->blob_size();
+  chunks::ExtractBlob extract(*index, **store, seeds.empty() ? nullptr : &seed_map, **output, extract_options, run.workers());
+  if (!to_stdout) show_extract_progress(run, options.output, extract, index->blob_size());
+  run.loop().post([&] {
+    add_seeds(seed_map, seeds, run, [&](Result<void> added) {
+      if (!added) return (void)run.end_with(added.error());
+      extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
+        if (!done) return (void)run.end_with(done.error().within("extract " + options.index));
+        if (!to_stdout)
+          run.console().event({{"event", "extracted"},
+                               {"index", options.index},
+                               {"output", options.output},
+                               {"size", index->blob_size()},
+                               {"bytes_fetched", done->bytes_fetched},
+                               {"bytes_reused", done->bytes_reused},
+                               {"bytes_zero", done->bytes_zero},
+                               {"seconds", run.seconds()}});
+        run.end(kDone);
+      });
+    });
+  });
+  return run.run();
+}
+
+int run_image_cat(const Settings& settings, const CatOptions& options) {
+  ImageRun run(settings, 0);
+  const Result<chunks::Index> index = chunks::read_index_file(options.index);
+  if (!index) return run.console().error(index.error());
+  const Result<std::uint64_t> offset = parse_offset(options.offset.empty() ? "0" : options.offset, "--offset");
+  if (!offset) return run.console().error(offset.error());
+  const std::uint64_t size = index->blob_size();
+  if (*offset > size)
+    return run.console().error(
+        Error(ErrorKind::usage, fmt::format("--offset: {} lies behind the end of the blob, {}", *offset, size)));
+  Result<std::uint64_t> length = size - *offset;
+  if (!options.length.empty()) length = parse_offset(options.length, "--length");
+  if (!length) return run.console().error(length.error());
+  const Result<std::unique_ptr<chunks::ChunkStore>> store =
+      open_stores_to_read(store_path(options.store, options.index), options.store, run);
+  if (!store) return run.console().error(store.error());
+  const std::unique_ptr<chunks::BlobOutput> output = chunks::make_stream_output(STDOUT_FILENO);
+  chunks::ExtractBlobOptions extract_options;
+  extract_options.offset = *offset;
+  extract_options.length = std::min(*length, size - *offset);
+  chunks::ExtractBlob extract(*index, **store, nullptr, *output, extract_options, run.workers());
+  extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
+    if (!done) return (void)run.end_with(done.error().within("cat " + options.index));
+    run.end(kDone);
+  });
+  return run.run();
+}
+
+static int digest_of_file(ImageRun& run, const std::string& path, chunks::Digest digest) {
+  Result<std::unique_ptr<chunks::ByteSource>> source = chunks::ByteSource::open(path);
+  if (!source) return run.console().error(source.error());
+  chunks::DigestStream stream(digest);
+  Bytes block(1024 * 1024);
+  for (;;) {
+    const Result<chunks::ByteSource::Piece> piece = (*source)->read(block);
+    if (!piece) return run.console().error(piece.error());
+    if (piece->length == 0) break;
+    if (piece->hole)
+      stream.update_zeros(piece->length);
+    else
+      stream.update(ConstBytes(block).first(piece->length));
+  }
+  const std::string hex = stream.finish().hex();
+  run.console().line(hex);
+  run.console().event({{"event", "digest"}, {"path", path}, {"digest", hex}});
+  return kDone;
+}
+
+int run_image_digest(const Settings& settings, const DigestOptions& options) {
+  ImageRun run(settings, 0);
+  chunks::Digest digest = chunks::Digest::sha512_256;
+  if (!options.digest.empty()) {
+    const Result<chunks::Digest> named = chunks::digest_of_name(options.digest);
+    if (!named) return run.console().error(named.error());
+    digest = *named;
+  }
+  const bool is_index = options.path.ends_with(".caibx") || options.path.ends_with(".caidx");
+  if (!is_index) return digest_of_file(run, options.path, digest);
+  const Result<chunks::Index> index = chunks::read_index_file(options.path);
+  if (!index) return run.console().error(index.error());
+  if (options.digest.empty()) digest = index->header.digest();
+  const Result<std::unique_ptr<chunks::ChunkStore>> store =
+      open_stores_to_read(store_path(options.store, options.path), options.store, run);
+  if (!store) return run.console().error(store.error());
+  std::optional<chunks::ChunkId> result;
+  const std::unique_ptr<chunks::BlobOutput> output = chunks::make_digest_output(digest, result);
+  chunks::ExtractBlobOptions extract_options;
+  extract_options.length = index->blob_size();
+  chunks::ExtractBlob extract(*index, **store, nullptr, *output, extract_options, run.workers());
+  extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
+    if (!done) return (void)run.end_with(done.error().within("digest " + options.path));
+    run.console().line(result->hex());
+    run.console().event({{"event", "digest"}, {"path", options.path}, {"digest", result->hex()}});
+    run.end(kDone);
+  });
+  return run.run();
+}
+
+}  // namespace godwit::cli

@@ -1,0 +1,77 @@
+#include "cli/image_make_command.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "chunks/driver/make_blob.h"
+#include "host/quantity.h"
+
+namespace godwit::cli {
+
+namespace {
+
+Result<chunks::MakeBlobOptions> make_options(const MakeOptions& options, unsigned threads) {
+  chunks::MakeBlobOptions made;
+  chunks::ChunkSizes sizes;
+  if (!options.chunk_size.empty()) {
+    const Result<chunks::ChunkSizes> parsed = chunks::parse_chunk_sizes(options.chunk_size);
+    if (!parsed) return fail(std::move(parsed.error()).within("--chunk-size"));
+    sizes = *parsed;
+  }
+  const Result<chunks::CutRule> rule = chunks::CutRule::of(sizes);
+  if (!rule) return fail(ErrorKind::usage, "--chunk-size: " + rule.error().message());
+  const Result<chunks::Digest> digest = chunks::digest_of_name(options.digest);
+  if (!digest) return fail(digest.error());
+  made.stream = {.rule = *rule, .digest = *digest, .digest_stream = !options.no_digest, .threads = threads};
+  made.sync = !options.no_sync;
+  return made;
+}
+
+void tell_end(ImageRun& run, const chunks::MakeBlobResult& made, const MakeOptions& options) {
+  const std::string digest = made.stream.digest ? made.stream.digest->hex() : "";
+  run.console().event({{"event", "made"},
+                       {"index", options.index},
+                       {"size", made.stream.size},
+                       {"chunks", made.stream.chunk_count},
+                       {"new_chunks", made.new_chunks},
+                       {"new_bytes", made.new_bytes},
+                       {"digest", digest},
+                       {"seconds", run.seconds()}});
+  // An index on standard output has it for itself.
+  if (!digest.empty() && options.index != "-") run.console().line(digest);
+}
+
+}  // namespace
+
+int run_image_make(const Settings& settings, const MakeOptions& options) {
+  ImageRun run(settings, options.threads);
+  const Result<chunks::MakeBlobOptions> make = make_options(options, run.threads());
+  if (!make) return run.console().error(make.error());
+  Result<std::unique_ptr<chunks::ByteSource>> source = chunks::ByteSource::open(options.input);
+  if (!source) return run.console().error(source.error());
+  const std::uint64_t size = (*source)->size().value_or(0);
+  const std::string path = store_path(options.store, options.index);
+  const Result<std::unique_ptr<chunks::ChunkStore>> store = open_store_to_write(path, options.store, run);
+  if (!store) return run.console().error(store.error());
+  const Result<chunks::StoreLock> lock = chunks::StoreLock::take(path, chunks::StoreLock::Kind::adding);
+  if (!lock && lock.error().kind() == ErrorKind::busy) return run.console().error(lock.error());
+  const auto making = chunks::MakeBlob::create(std::move(*source), options.index, **store, *make, run.workers(), run.loop());
+  if (!making) return run.console().error(making.error());
+  chunks::MakeBlob& blob = **making;
+  if (options.index != "-")
+    run.show_progress("make", [&blob, size, &options](Progress& progress) {
+      progress.title = options.input == "-" ? "standard input" : options.input;
+      progress.bytes_total = std::max(size, blob.bytes_read());
+      progress.bytes_left = progress.bytes_total - blob.bytes_read();
+      progress.note = host::text_of_bytes(blob.new_bytes()) + " new";
+    });
+  blob.start([&](Result<chunks::MakeBlobResult> made) {
+    if (!made) return (void)run.end_with(made.error().within("make " + options.index));
+    tell_end(run, *made, options);
+    run.end(kDone);
+  });
+  return run.run();
+}
+
+}  // namespace godwit::cli

@@ -1,0 +1,110 @@
+#include "cli/image_run.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
+namespace godwit::cli {
+
+namespace {
+
+constexpr unsigned kThreadsMax = 256;
+
+unsigned chosen_threads(unsigned threads) {
+  return std::clamp(threads == 0 ? std::thread::hardware_concurrency() : threads, 1U, kThreadsMax);
+}
+
+}  // namespace
+
+// One worker more than threads that burn: somebody waits for the disk meanwhile.
+ImageRun::ImageRun(const Settings& settings, unsigned threads)
+    : threads_(chosen_threads(threads)),
+      workers_(net::make_workers(loop_, threads_ + 1)),
+      console_(settings.json),
+      started_(loop_.now()) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a reader that is gone is an error of a write, not the end of the process
+  loop_.on_termination([this](int) { end(kFailed); });
+}
+
+double ImageRun::seconds() const {
+  return (loop_.now() - started_).as_seconds();
+}
+
+void ImageRun::show_progress(std::string event, std::function<void(Progress&)> look) {
+  progress_event_ = std::move(event);
+  look_ = std::move(look);
+  if (console_.is_json() || console_.is_terminal()) schedule_progress();
+}
+
+void ImageRun::schedule_progress() {
+  loop_.schedule(loop_.now() + Duration::seconds(console_.progress_seconds()), [this] {
+    if (code_) return;
+    Progress progress;
+    progress.seconds = seconds();
+    look_(progress);
+    const std::uint64_t done = progress.bytes_total - std::min(progress.bytes_left, progress.bytes_total);
+    progress.bytes_per_second = meter_.update(progress.seconds, done);
+    console_.progress(progress);
+    console_.event({{"event", "progress"},
+                    {"what", progress_event_},
+                    {"seconds", progress.seconds},
+                    {"bytes_total", progress.bytes_total},
+                    {"bytes_done", done},
+                    {"bytes_per_second", progress.bytes_per_second},
+                    {"note", progress.note}});
+    schedule_progress();
+  });
+}
+
+void ImageRun::end(int code) {
+  if (!code_) code_ = code;
+  loop_.stop();
+}
+
+int ImageRun::end_with(const Error& error) {
+  const int code = console_.error(error);
+  end(code);
+  return code;
+}
+
+int ImageRun::run() {
+  loop_.run();
+  return code_.value_or(kFailed);
+}
+
+std::string store_path(const StoreOptions& options, const std::string& index_path) {
+  if (!options.store.empty()) return options.store;
+  if (const char* from_environment = std::getenv("CASYNC_STORE"); from_environment != nullptr && *from_environment != '\0')
+    return from_environment;
+  return (std::filesystem::path(index_path).parent_path() / "default.castr").string();
+}
+
+static Result<std::unique_ptr<chunks::ChunkStore>> open_store(const std::string& path, bool create, const StoreOptions& options,
+                                                              ImageRun& run) {
+  const Result<chunks::Compression> compression = chunks::compression_of_name(options.compression);
+  if (!compression) return fail(compression.error());
+  return chunks::open_local_store(path, create, {.compression = *compression, .level = options.level}, run.workers(), run.loop());
+}
+
+Result<std::unique_ptr<chunks::ChunkStore>> open_store_to_write(const std::string& path, const StoreOptions& options,
+                                                                ImageRun& run) {
+  return open_store(path, true, options, run);
+}
+
+Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options,
+                                                                ImageRun& run) {
+  std::vector<std::string> paths = {path};
+  paths.insert(paths.end(), options.extra_stores.begin(), options.extra_stores.end());
+  std::vector<std::unique_ptr<chunks::ChunkStore>> stores;
+  for (const std::string& one : paths) {
+    Result<std::unique_ptr<chunks::ChunkStore>> store = open_store(one, false, options, run);
+    if (!store) return fail(store.error());
+    stores.push_back(std::move(*store));
+  }
+  return chunks::make_store_chain(std::move(stores));
+}
+
+}  // namespace godwit::cli

@@ -1,0 +1,68 @@
+// A command on images while it runs: the loop, its workers, the console with its progress line, and an end in order at SIGINT and
+// SIGTERM, so that nothing half made stays behind.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chunks/driver/chunk_store.h"
+#include "chunks/driver/local_store_sweep.h"
+#include "cli/console.h"
+#include "cli/host_run.h"
+#include "net/event_loop.h"
+#include "net/worker_pool.h"
+
+namespace godwit::cli {
+
+class ImageRun {
+ public:
+  // `threads` 0: as many as there are processors.
+  ImageRun(const Settings& settings, unsigned threads);
+
+  net::EventLoop& loop() { return loop_; }
+  net::Workers& workers() { return *workers_; }
+  Console& console() { return console_; }
+  unsigned threads() const { return threads_; }
+  double seconds() const;
+
+  // Shows what `look` fills in, every now and then: on a terminal, and as JSON events of the name `event`.
+  void show_progress(std::string event, std::function<void(Progress&)> look);
+  // Ends the run; the first code counts.
+  void end(int code);
+  int end_with(const Error& error);
+  // Until end() or a signal; gives the exit code.
+  int run();
+
+ private:
+  void schedule_progress();
+
+  net::EventLoop loop_;
+  unsigned threads_;
+  std::unique_ptr<net::Workers> workers_;
+  Console console_;
+  Instant started_;
+  std::string progress_event_;
+  std::function<void(Progress&)> look_;
+  RateMeter meter_;
+  std::optional<int> code_;
+};
+
+struct StoreOptions {
+  std::string store;  // "": CASYNC_STORE, or default.castr beside the index
+  std::vector<std::string> extra_stores;
+  std::string compression = "zstd";
+  std::optional<int> level;
+};
+
+// Where chunks of this index lie, by what was given, the environment, and the index's own place.
+std::string store_path(const StoreOptions& options, const std::string& index_path);
+// To be written (created if it is not there), or only read: then with the extra stores behind it.
+Result<std::unique_ptr<chunks::ChunkStore>> open_store_to_write(const std::string& path, const StoreOptions& options,
+                                                                ImageRun& run);
+Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options,
+                                                                ImageRun& run);
+
+}  // namespace godwit::cli
