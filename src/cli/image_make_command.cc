@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "chunks/driver/make_blob.h"
+#include "cli/image_places.h"
 #include "host/quantity.h"
 
 namespace godwit::cli {
@@ -45,6 +46,8 @@ void tell_end(ImageRun& run, const chunks::MakeBlobResult& made, const MakeOptio
 }  // namespace
 
 int run_image_make(const Settings& settings, const MakeOptions& options) {
+  if (is_remote_place(options.index) || is_remote_place(store_path(options.store, options.index)))
+    return run_remote_make(settings, options);
   ImageRun run(settings, options.threads);
   const Result<chunks::MakeBlobOptions> make = make_options(options, run.threads());
   if (!make) return run.console().error(make.error());

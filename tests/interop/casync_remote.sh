@@ -4,7 +4,7 @@
 set -euo pipefail
 program=$(realpath "$1")
 client=$(dirname "$program")/casync_test_client
-command -v casync > /dev/null || { echo "skipped: no casync"; exit 77; }
+command -v casync > /dev/null || { echo "SKIPPED: no casync"; exit 77; }
 casync=$(command -v casync)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -104,6 +104,26 @@ for role in "our server" "our client"; do
   check "  the archive is equal" cmp far/new.catar reference.catar
   fails_with "push chunks alone is refused" "$push_chunks_words" "${push_chunks[@]}"
   check "  nothing was stored" test ! -e far/only.castr
+done
+
+say "commands"
+rm -rf far near
+mkdir far near
+cp -r store far/store
+cp reference.caibx far/i.caibx
+for remote in "$casync" "$work/link/casync"; do
+  export CASYNC_REMOTE_PATH=$remote
+  rm -rf far/made* near/*
+  check "image extract, all remote" "$program" image extract h:"$work"/far/i.caibx near/a --store h:"$work"/far/store
+  check "  the blob is whole" cmp near/a blob
+  check "image extract, remote index" "$program" image extract h:"$work"/far/i.caibx near/b --store store
+  check "  the blob is whole" cmp near/b blob
+  check "image make, all remote" "$program" image make h:"$work"/far/made.caibx blob --store h:"$work"/far/made.castr
+  check "  the index is equal" cmp far/made.caibx reference.caibx
+  check "  every chunk is there" timeout 60 "$casync" extract --store=far/made.castr far/made.caibx near/c
+  check "image make, remote index" "$program" image make h:"$work"/far/made2.caibx blob --store near/made.castr
+  check "  the index is equal" cmp far/made2.caibx reference.caibx
+  fails_with "image make, remote store alone" "can not be pushed" "$program" image make near/i.caibx blob --store h:"$work"/far/x.castr
 done
 
 say "complaints"

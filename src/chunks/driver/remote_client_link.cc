@@ -121,7 +121,7 @@ void RemoteClientLink::perform(RemoteWork work) {
   } else if (const auto* chunk = std::get_if<SendChunk>(&work)) {
     auto found = loaded_.extract(chunk->id);
     GODWIT_CHECK(!found.empty());
-    StoredChunk& stored = found.mapped();
+    TravellingChunk& stored = found.mapped();
     Bytes head = wire::chunk_head(chunk->id, stored.compressed, stored.data.size());
     link_->send(std::move(head), std::move(stored.data));
   } else {
@@ -148,7 +148,7 @@ void RemoteClientLink::read_piece() {
 }
 
 void RemoteClientLink::load(const ChunkId& id) {
-  user_.load_chunk(id, [this, id, alive = alive_](Result<StoredChunk> chunk) {
+  user_.load_chunk(id, [this, id, alive = alive_](Result<TravellingChunk> chunk) {
     if (!*alive || session_.has_failed()) return;
     if (!chunk && chunk.error().kind() != ErrorKind::not_found) return give_up(chunk.error());
     if (chunk && chunk->data.size() > wire::kChunkDataSizeMax)

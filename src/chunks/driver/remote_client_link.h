@@ -12,7 +12,7 @@
 namespace godwit::chunks {
 
 // A chunk's bytes as a store holds them.
-struct StoredChunk {
+struct TravellingChunk {
   Bytes data;
   bool compressed = true;
 };
@@ -24,13 +24,13 @@ class RemoteClientUser {
   // Pulling. A piece is borrowed for the call.
   virtual void handle_piece(ConstBytes) {}
   virtual void handle_file_arrived() {}
-  virtual void handle_chunk(const ChunkId&, StoredChunk) {}
+  virtual void handle_chunk(const ChunkId&, TravellingChunk) {}
   virtual void handle_missing(const ChunkId&) {}
 
   // Pushing: the next 1 … wire::kPieceSizeMax bytes of the file; none at its end.
   virtual void read_piece(net::Done<Bytes> done) { done(Bytes{}); }
   // ErrorKind::not_found where it is not there; other errors end the session.
-  virtual void load_chunk(const ChunkId&, net::Done<StoredChunk> done) { done(fail(ErrorKind::not_found, "")); }
+  virtual void load_chunk(const ChunkId&, net::Done<TravellingChunk> done) { done(fail(ErrorKind::not_found, "")); }
 
   // Once: as it should, or not. The link may be destroyed here.
   virtual void handle_ended(Result<void> result) = 0;
@@ -74,7 +74,7 @@ class RemoteClientLink final : public RemoteLinkHandler {
   RemoteClient session_;
   RemoteClientUser& user_;
   std::unique_ptr<RemoteLink> link_;
-  std::unordered_map<ChunkId, StoredChunk> loaded_;
+  std::unordered_map<ChunkId, TravellingChunk> loaded_;
   Bytes piece_;
   bool reading_piece_ = false;
   bool working_ = false;

@@ -49,7 +49,7 @@ class Session final : public RemoteClientUser {
 
   void handle_piece(ConstBytes data) override;
   void handle_file_arrived() override;
-  void handle_chunk(const ChunkId& id, StoredChunk chunk) override;
+  void handle_chunk(const ChunkId& id, TravellingChunk chunk) override;
   void handle_missing(const ChunkId& id) override;
   void handle_ended(Result<void> result) override;
 
@@ -129,8 +129,8 @@ class Store final : public RemoteStore {
     if (index_done_) std::exchange(index_done_, nullptr)({});
   }
 
-  void deliver(Session& session, const ChunkId& id, StoredChunk chunk) {
-    const auto stored = std::make_shared<StoredChunk>(std::move(chunk));
+  void deliver(Session& session, const ChunkId& id, TravellingChunk chunk) {
+    const auto stored = std::make_shared<TravellingChunk>(std::move(chunk));
     for (Waiter& waiter : take_waiters(session, id)) {
       auto data = std::make_shared<Result<Bytes>>(Bytes());
       workers_.run([v = verifier_, stored, data, id, digest = waiter.digest,
@@ -269,7 +269,7 @@ void Session::handle_piece(ConstBytes data) {
 void Session::handle_file_arrived() {
   store_.index_arrived();
 }
-void Session::handle_chunk(const ChunkId& id, StoredChunk chunk) {
+void Session::handle_chunk(const ChunkId& id, TravellingChunk chunk) {
   store_.deliver(*this, id, std::move(chunk));
 }
 void Session::handle_missing(const ChunkId& id) {

@@ -89,7 +89,7 @@ class Upload final : public Transfer {
         });
   }
 
-  void load_chunk(const ChunkId& id, Done<StoredChunk> done) override { load(Load{id, 0, true}, std::move(done)); }
+  void load_chunk(const ChunkId& id, Done<TravellingChunk> done) override { load(Load{id, 0, true}, std::move(done)); }
 
  private:
   struct Load {
@@ -98,7 +98,7 @@ class Upload final : public Transfer {
     bool compressed = true;
   };
   // What is sent is not verified here: the server does, and says which chunk it was.
-  void load(Load load, Done<StoredChunk> done) {
+  void load(Load load, Done<TravellingChunk> done) {
     if (load.store == upload_.stores.size()) return done(fail(ErrorKind::not_found, "chunk " + load.id.hex()));
     upload_.stores[load.store]->get(chunk_name(load.id, load.compressed), wire::kChunkDataSizeMax,
                                     [this, load, alive = alive_, done = std::move(done)](Result<Bytes> bytes) mutable {
@@ -111,14 +111,14 @@ class Upload final : public Transfer {
                                       this->load(load, std::move(done));
                                     });
   }
-  void pack(const Load& load, Bytes bytes, Done<StoredChunk> done) {
-    if (load.compressed) return done(StoredChunk{std::move(bytes), true});
+  void pack(const Load& load, Bytes bytes, Done<TravellingChunk> done) {
+    if (load.compressed) return done(TravellingChunk{std::move(bytes), true});
     auto packed = std::make_shared<Result<Bytes>>(std::move(bytes));
     workers_.run([packed, v = verifier_] { *packed = v->compress(**packed); },
                  [packed, alive = alive_, done = std::move(done)]() mutable {
                    if (!*alive) return;
                    if (!*packed) return done(fail(packed->error()));
-                   done(StoredChunk{std::move(**packed), true});
+                   done(TravellingChunk{std::move(**packed), true});
                  });
   }
 
