@@ -6,6 +6,8 @@
 
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
+#include "cli/image_remote_server.h"
+#include "cli/image_serve_command.h"
 #include "cli/image_upkeep_commands.h"
 #include "cli/tree_commands.h"
 
@@ -138,6 +140,27 @@ void add_upkeep(CLI::App& group, const Settings& settings, std::function<int()>&
   set_command(*gc, settings, command, g, run_image_gc);
 }
 
+void add_serving(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* serve = group.add_subcommand("serve", "give indexes, archives and chunk stores to others over HTTP, read-only");
+  serve->footer("Example:\n  godwit image serve /srv/images\n  godwit image extract http://127.0.0.1:8080/disk.caibx disk.img");
+  auto s = std::make_shared<ImageServeOptions>();
+  serve->add_option("FOLDER", s->folder, "the folder that holds them")->required();
+  serve->add_option("--listen", s->listen, "HOST:PORT")->capture_default_str();
+  serve->add_flag("--insecure", s->insecure, "allow other machines to connect, without encryption");
+  set_command(*serve, settings, command, s, run_image_serve);
+
+  for (const bool is_push : {false, true}) {
+    CLI::App* end = group.add_subcommand(is_push ? "push" : "pull",
+                                         is_push ? "take an image from a casync client over standard input and output"
+                                                 : "give an image to a casync client over standard input and output");
+    end->footer("A client starts this through ssh when CASYNC_REMOTE_PATH names a link `casync` to this program.");
+    auto o = std::make_shared<RemoteServerOptions>();
+    o->is_push = is_push;
+    end->add_option("OPERANDS", o->operands, "BASE ARCHIVE INDEX STORE [STORE…], with - for what is not there")->required();
+    end->callback([o, &command] { command = [o] { return run_remote_server(*o); }; });
+  }
+}
+
 }  // namespace
 
 void add_image_commands(CLI::App& app, const Settings& settings, std::function<int()>& command) {
@@ -149,6 +172,7 @@ void add_image_commands(CLI::App& app, const Settings& settings, std::function<i
   add_reading(*group, settings, command);
   add_tree_commands(*group, settings, command);
   add_upkeep(*group, settings, command);
+  add_serving(*group, settings, command);
   for (CLI::App* verb : group->get_subcommands(nullptr)) verb->fallthrough();
 }
 

@@ -10,7 +10,7 @@
 
 #include "chunks/driver/byte_source.h"
 #include "chunks/driver/extract_blob.h"
-#include "chunks/driver/index_file.h"
+#include "cli/image_places.h"
 #include "host/quantity.h"
 
 namespace godwit::cli {
@@ -72,7 +72,7 @@ int run_image_extract(const Settings& settings, const ExtractOptions& options) {
   if (!kind) return run.console().error(kind.error());
   if (*kind == TreeKind::directory || options.output.empty() || !options.subpath.empty())
     return run.console().error(Error(ErrorKind::usage, "extract takes an index of a blob and one output, or an archive"));
-  const Result<chunks::Index> index = chunks::read_index_file(options.index);
+  const Result<chunks::Index> index = read_index(options.index);
   if (!index) return run.console().error(index.error());
   const Result<std::unique_ptr<chunks::ChunkStore>> store =
       open_stores_to_read(store_path(options.store, options.index), options.store, !index->entries.empty(), run);
@@ -116,7 +116,7 @@ int run_image_extract(const Settings& settings, const ExtractOptions& options) {
 
 int run_image_cat(const Settings& settings, const CatOptions& options) {
   ImageRun run(settings, 0);
-  const Result<chunks::Index> index = chunks::read_index_file(options.index);
+  const Result<chunks::Index> index = read_index(options.index);
   if (!index) return run.console().error(index.error());
   const Result<std::uint64_t> offset = parse_offset(options.offset.empty() ? "0" : options.offset, "--offset");
   if (!offset) return run.console().error(offset.error());
@@ -181,7 +181,7 @@ int run_image_digest(const Settings& settings, const DigestOptions& options) {
   }
   const bool is_index = options.path.ends_with(".caibx") || options.path.ends_with(".caidx");
   if (!is_index) return digest_of_file(run, options.path, digest);
-  const Result<chunks::Index> index = chunks::read_index_file(options.path);
+  const Result<chunks::Index> index = read_index(options.path);
   if (!index) return run.console().error(index.error());
   if (options.digest.empty()) digest = index->header.digest();
   const Result<std::unique_ptr<chunks::ChunkStore>> store =

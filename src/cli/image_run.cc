@@ -7,6 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "chunks/core/remote_locator.h"
+#include "cli/image_places.h"
 #include "store/memory_blobs.h"
 
 namespace godwit::cli {
@@ -83,6 +85,10 @@ std::string store_path(const StoreOptions& options, const std::string& index_pat
   if (!options.store.empty()) return options.store;
   if (const char* from_environment = std::getenv("CASYNC_STORE"); from_environment != nullptr && *from_environment != '\0')
     return from_environment;
+  if (const auto index = chunks::parse_remote_locator(index_path); index && is_remote_place(index_path)) {
+    const chunks::RemoteLocator store = chunks::default_store_of(*index);
+    return store.host.empty() ? store.path : store.host + ":" + store.path;
+  }
   return (std::filesystem::path(index_path).parent_path() / "default.castr").string();
 }
 
@@ -104,7 +110,8 @@ Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::strin
   paths.insert(paths.end(), options.extra_stores.begin(), options.extra_stores.end());
   std::vector<std::unique_ptr<chunks::ChunkStore>> stores;
   for (const std::string& one : paths) {
-    Result<std::unique_ptr<chunks::ChunkStore>> store = open_store(one, false, options, run);
+    Result<std::unique_ptr<chunks::ChunkStore>> store =
+        is_remote_place(one) ? open_remote_store(one, run) : open_store(one, false, options, run);
     if (!store && store.error().kind() == ErrorKind::not_found && !needed)
       store = chunks::make_chunk_store(store::make_memory_blobs(run.loop()), {}, run.workers());
     if (!store) return fail(store.error());

@@ -9,8 +9,8 @@
 
 #include <fmt/format.h>
 
-#include "chunks/driver/index_file.h"
 #include "chunks/driver/verify_chunks.h"
+#include "cli/image_places.h"
 #include "host/quantity.h"
 
 namespace godwit::cli {
@@ -36,7 +36,7 @@ std::uint64_t sum_of(const std::unordered_map<chunks::ChunkId, std::uint64_t>& l
 
 int run_image_info(const Settings& settings, const InfoOptions& options) {
   Console console(settings.json);
-  const Result<chunks::Index> index = chunks::read_index_file(options.index);
+  const Result<chunks::Index> index = read_index(options.index);
   if (!index) return console.error(index.error());
   const auto unique = lengths_by_id(*index);
   const std::string sizes = chunks::text_of(index->header.sizes);
@@ -63,9 +63,9 @@ int run_image_info(const Settings& settings, const InfoOptions& options) {
 
 int run_image_diff(const Settings& settings, const DiffOptions& options) {
   Console console(settings.json);
-  const Result<chunks::Index> from = chunks::read_index_file(options.from);
+  const Result<chunks::Index> from = read_index(options.from);
   if (!from) return console.error(from.error());
-  const Result<chunks::Index> to = chunks::read_index_file(options.to);
+  const Result<chunks::Index> to = read_index(options.to);
   if (!to) return console.error(to.error());
   if (from->header.digest() != to->header.digest())
     return console.error(
@@ -102,7 +102,7 @@ int run_image_verify(const Settings& settings, const VerifyCommandOptions& optio
   std::string path = options.store.store;
   if (!options.indexes.empty()) path = store_path(options.store, options.indexes.front());
   for (const std::string& name : options.indexes) {
-    const Result<chunks::Index> index = chunks::read_index_file(name);
+    const Result<chunks::Index> index = read_index(name);
     if (!index) return run.console().error(index.error());
     verify_options.digest = index->header.digest();
     for (const chunks::IndexEntry& entry : index->entries) ids.insert(entry.id);
@@ -148,7 +148,7 @@ int run_image_gc(const Settings& settings, const GcOptions& options) {
   std::unordered_set<chunks::ChunkId> wanted;
   std::uint64_t references = 0;
   for (const std::string& name : options.indexes) {
-    const Result<chunks::Index> index = chunks::read_index_file(name);
+    const Result<chunks::Index> index = read_index(name);
     // One index that can not be read would take its chunks with it.
     if (!index) return console.error(index.error());
     references += index->entries.size();

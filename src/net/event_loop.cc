@@ -23,6 +23,7 @@
 
 #include "base/check.h"
 #include "net/dialer.h"
+#include "net/pipe_stream.h"
 #include "net/reactor.h"
 #include "net/stream_listener.h"
 #include "net/stream_socket.h"
@@ -242,6 +243,14 @@ Result<std::unique_ptr<Listener>> EventLoop::listen(const Address& at, std::func
 
 std::unique_ptr<Stream> EventLoop::adopt(int descriptor) {
   return make_stream(*impl_, descriptor);
+}
+
+std::unique_ptr<Stream> EventLoop::adopt_pipes(int read_descriptor, int write_descriptor, std::string name) {
+  return make_pipe_stream(*impl_, read_descriptor, write_descriptor, std::move(name));
+}
+
+Reactor& EventLoop::reactor() {
+  return *impl_;
 }
 
 void EventLoop::on_termination(std::function<void(int signal)> handler) {

@@ -3,11 +3,14 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "net/scheduler.h"
 #include "net/stream.h"
 
 namespace godwit::net {
+
+class Reactor;
 
 class EventLoop final : public Scheduler, public Network {
  public:
@@ -31,6 +34,10 @@ class EventLoop final : public Scheduler, public Network {
 
   // A connected socket that somebody else opened (socket activation, socketpair in tests). Takes the descriptor.
   std::unique_ptr<Stream> adopt(int descriptor);
+  // Our own standard input and output, or any two descriptors, as one stream: see pipe_stream.h. Takes both.
+  std::unique_ptr<Stream> adopt_pipes(int read_descriptor, int write_descriptor, std::string name);
+  // For what else waits for descriptors within net (child_process.h). Lives as long as the loop.
+  Reactor& reactor();
 
   // Calls `handler` at SIGTERM and SIGINT instead of dying; a second signal within run() ends the process at once.
   void on_termination(std::function<void(int signal)> handler);

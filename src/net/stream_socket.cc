@@ -4,7 +4,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "net/pipe_stream.h"
 #include "net/socket_address.h"
 
 namespace godwit::net {
@@ -68,9 +71,19 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
  public:
   Connection(Reactor& reactor, int descriptor)
       : reactor_(reactor),
-        watch_(reactor.watch(descriptor)),
-        descriptor_(descriptor),
-        peer_(SocketAddress::peer_of(descriptor)) {}
+        read_end_{reactor.watch(descriptor), descriptor},
+        write_end_{read_end_.watch, descriptor},
+        is_socket_(true),
+        peer_(SocketAddress::peer_of(descriptor)) {
+    const Address address = peer_.address();
+    peer_text_ = peer_.family() == AF_UNIX ? "unix:" + address.unix_path : address.text();
+  }
+  Connection(Reactor& reactor, int read_descriptor, int write_descriptor, std::string name)
+      : reactor_(reactor),
+        read_end_(open_end(reactor, read_descriptor)),
+        write_end_(open_end(reactor, write_descriptor)),
+        is_socket_(false),
+        peer_text_(std::move(name)) {}
 
   void read(std::span<const MutableBytes> into, Done<std::size_t> done) {
     GODWIT_CHECK(!reader_.done);
@@ -89,14 +102,14 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
 
   void shut_down_sending() {
     end_after_write_ = true;
-    if (!writer_.done && !closed_) ::shutdown(descriptor_, SHUT_WR);
+    if (!writer_.done && !closed_) end_sending();
   }
 
   void close() {
     if (closed_) return;
     closed_ = true;
-    watch_->close();
-    descriptor_ = -1;
+    read_end_.close();
+    write_end_.close();
     reader_.waiting = writer_.waiting = false;
     if (reader_.done && !reader_.running) post_turn(reader_, &Connection::run_reader);
     if (writer_.done && !writer_.running) post_turn(writer_, &Connection::run_writer);
@@ -112,12 +125,10 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
     writer_.done = nullptr;
   }
 
-  int descriptor() const { return descriptor_; }
+  int descriptor() const { return read_end_.descriptor; }
+  bool is_socket() const { return is_socket_; }
   const SocketAddress& peer() const { return peer_; }
-  std::string peer_text() const {
-    const Address address = peer_.address();
-    return peer_.family() == AF_UNIX ? "unix:" + address.unix_path : address.text();
-  }
+  const std::string& peer_text() const { return peer_text_; }
 
   void handle_readable() override {
     reader_.waiting = false;
@@ -129,6 +140,29 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
   }
 
  private:
+  // A descriptor and its watch; what is always ready (a regular file, /dev/null) has none.
+  struct End {
+    std::shared_ptr<Watch> watch;
+    int descriptor = -1;
+
+    void close() {
+      if (descriptor < 0) return;
+      if (watch)
+        watch->close();
+      else
+        ::close(descriptor);
+      descriptor = -1;
+    }
+  };
+  static End open_end(Reactor& reactor, int descriptor) {
+    struct stat status{};
+    const bool can_wait =
+        fstat(descriptor, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) || isatty(descriptor));
+    if (!can_wait) return {nullptr, descriptor};
+    (void)fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK);
+    return {reactor.watch(descriptor), descriptor};
+  }
+
   template <class T>
   struct Lane {
     SpanQueue spans;
@@ -169,7 +203,7 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
           finish<std::size_t>(reader_, static_cast<std::size_t>(count));
         } else if (errno == EAGAIN) {
           reader_.waiting = true;
-          watch_->wait_readable(self);
+          read_end_.watch->wait_readable(self);
           break;
         } else if (errno != EINTR) {
           finish<std::size_t>(reader_, fail(lost("read from", errno)));
@@ -197,7 +231,7 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
           writer_.spans.consume(static_cast<std::size_t>(count));
         } else if (errno == EAGAIN) {
           writer_.waiting = true;
-          watch_->wait_writable(self);
+          write_end_.watch->wait_writable(self);
           break;
         } else if (errno != EINTR) {
           finish<void>(writer_, fail(lost("write to", errno)));
@@ -205,37 +239,47 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
       }
     }
     writer_.running = false;
-    if (end_after_write_ && !writer_.done && !closed_) ::shutdown(descriptor_, SHUT_WR);
+    if (end_after_write_ && !writer_.done && !closed_) end_sending();
   }
 
   ssize_t receive() {
     iovec* spans = reader_.spans.data();
-    if (reader_.spans.count() == 1) return ::recv(descriptor_, spans->iov_base, spans->iov_len, 0);
-    return ::readv(descriptor_, spans, static_cast<int>(reader_.spans.count()));
+    if (is_socket_ && reader_.spans.count() == 1) return ::recv(read_end_.descriptor, spans->iov_base, spans->iov_len, 0);
+    return ::readv(read_end_.descriptor, spans, static_cast<int>(reader_.spans.count()));
   }
 
   ssize_t transmit() {
+    const int descriptor = write_end_.descriptor;
     iovec* spans = writer_.spans.data();
-    if (writer_.spans.count() == 1) return ::send(descriptor_, spans->iov_base, spans->iov_len, MSG_NOSIGNAL);
+    if (!is_socket_) return ::writev(descriptor, spans, static_cast<int>(writer_.spans.count()));
+    if (writer_.spans.count() == 1) return ::send(descriptor, spans->iov_base, spans->iov_len, MSG_NOSIGNAL);
     msghdr message{};
     message.msg_iov = spans;
     message.msg_iovlen = writer_.spans.count();
-    return ::sendmsg(descriptor_, &message, MSG_NOSIGNAL);
+    return ::sendmsg(descriptor, &message, MSG_NOSIGNAL);
+  }
+
+  void end_sending() {
+    if (is_socket_)
+      ::shutdown(write_end_.descriptor, SHUT_WR);
+    else
+      write_end_.close();
   }
 
   Error cancelled(std::string_view what) const {
-    return Error(ErrorKind::cancelled, fmt::format("{} {}: the stream was closed", what, peer_text()));
+    return Error(ErrorKind::cancelled, fmt::format("{} {}: the stream was closed", what, peer_text_));
   }
   // Whatever the number, the stream is of no use any more.
   Error lost(std::string_view what, int number) const {
-    const std::string tried = fmt::format("{} {}", what, peer_text());
+    const std::string tried = fmt::format("{} {}", what, peer_text_);
     return Error(ErrorKind::connection_lost, Error::from_errno(number, tried).message());
   }
 
   Reactor& reactor_;
-  std::unique_ptr<Watch> watch_;
-  int descriptor_;
+  End read_end_, write_end_;  // of a socket: the same
+  const bool is_socket_;
   const SocketAddress peer_;
+  std::string peer_text_;
   Lane<std::size_t> reader_;
   Lane<void> writer_;
   bool closed_ = false;
@@ -244,7 +288,7 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
 
 class StreamSocket final : public Stream {
  public:
-  StreamSocket(Reactor& reactor, int descriptor) : connection_(std::make_shared<Connection>(reactor, descriptor)) {}
+  explicit StreamSocket(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
   ~StreamSocket() override { connection_->abandon(); }
 
   void read(std::span<const MutableBytes> into, Done<std::size_t> done) override { connection_->read(into, std::move(done)); }
@@ -254,19 +298,20 @@ class StreamSocket final : public Stream {
 
   // Unix sockets have no such bound; their queue is short by itself.
   void limit_unsent(std::size_t bytes) override {
-    if (connection_->peer().family() != AF_UNIX)
+    if (connection_->is_socket() && connection_->peer().family() != AF_UNIX)
       set_option(connection_->descriptor(), IPPROTO_TCP, TCP_NOTSENT_LOWAT,
                  static_cast<int>(std::min<std::size_t>(bytes, INT_MAX)));
   }
 
   Address peer() const override {
+    if (!connection_->is_socket()) return {"", 0, connection_->peer_text()};
     Address address = connection_->peer().address();
     if (connection_->peer().family() == AF_UNIX && address.unix_path.empty()) address.unix_path = "(unnamed)";
     return address;
   }
 
   std::optional<std::uint32_t> peer_user_id() const override {
-    if (connection_->peer().family() != AF_UNIX) return std::nullopt;
+    if (!connection_->is_socket() || connection_->peer().family() != AF_UNIX) return std::nullopt;
     ucred credentials{};
     socklen_t size = sizeof credentials;
     if (getsockopt(connection_->descriptor(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return std::nullopt;
@@ -290,7 +335,13 @@ std::unique_ptr<Stream> make_stream(Reactor& reactor, int descriptor) {
     set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, 5);
     set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, 3);
   }
-  return std::make_unique<StreamSocket>(reactor, descriptor);
+  return std::make_unique<StreamSocket>(std::make_shared<Connection>(reactor, descriptor));
+}
+
+std::unique_ptr<Stream> make_pipe_stream(Reactor& reactor, int read_descriptor, int write_descriptor, std::string name) {
+  GODWIT_CHECK(read_descriptor >= 0 && write_descriptor >= 0 && read_descriptor != write_descriptor);
+  return std::make_unique<StreamSocket>(
+      std::make_shared<Connection>(reactor, read_descriptor, write_descriptor, std::move(name)));
 }
 
 }  // namespace godwit::net

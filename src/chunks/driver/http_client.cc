@@ -1,0 +1,260 @@
+// The only file that includes libcurl.
+#include "chunks/driver/http_client.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+
+namespace godwit::chunks {
+
+namespace {
+
+struct Request {
+  std::string url;
+  std::uint64_t size_max = 0;
+  bool head_only = false;
+  unsigned tries_made = 0;
+  net::Done<HttpAnswer> done;  // touched on the scheduler's thread alone
+};
+
+// One request while libcurl has it.
+struct Job {
+  std::unique_ptr<Request> request;
+  HttpAnswer answer;
+  bool too_large = false;
+  char problem[CURL_ERROR_SIZE] = {};
+};
+
+std::size_t take_body(char* data, std::size_t size, std::size_t count, void* user) {
+  Job& job = *static_cast<Job*>(user);
+  const std::size_t bytes = size * count;
+  if (bytes > job.request->size_max - job.answer.body.size()) {
+    job.too_large = true;
+    return 0;
+  }
+  append(job.answer.body, as_bytes({data, bytes}));
+  return bytes;
+}
+
+// Once per process, whichever client comes first; libcurl does not need it undone.
+void initialize_curl() {
+  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  GODWIT_CHECK(code == CURLE_OK);
+}
+
+bool may_help_to_try_again(CURLcode code) {
+  switch (code) {
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM: return true;
+    default: return false;
+  }
+}
+
+ErrorKind kind_of(CURLcode code) {
+  switch (code) {
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL: return ErrorKind::invalid;
+    case CURLE_COULDNT_RESOLVE_HOST: return ErrorKind::not_found;
+    case CURLE_OPERATION_TIMEDOUT: return ErrorKind::timed_out;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE: return ErrorKind::refused;
+    default: return ErrorKind::connection_lost;
+  }
+}
+
+long milliseconds(Duration duration) {
+  return static_cast<long>(duration.nanoseconds / 1'000'000);
+}
+
+}  // namespace
+
+std::string url_for_people(std::string_view url) {
+  const std::size_t begin = url.find("://");
+  if (begin == std::string_view::npos) return std::string(url);
+  const std::size_t host = begin + 3;
+  const std::string_view authority = url.substr(host, url.find('/', host) - host);
+  const std::size_t at = authority.rfind('@');
+  const std::size_t colon = authority.substr(0, at == std::string_view::npos ? 0 : at).find(':');
+  if (colon == std::string_view::npos) return std::string(url);
+  return fmt::format("{}…{}", url.substr(0, host + colon + 1), url.substr(host + at));
+}
+
+struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
+  Impl(net::Scheduler& s, HttpClientOptions o) : scheduler(s), options(o) {}
+
+  // --- on the scheduler's thread ---
+  void begin(std::unique_ptr<Request> request) {
+    scheduler.hold();
+    {
+      const std::scoped_lock lock(mutex);
+      incoming.push_back(std::move(request));
+    }
+    curl_multi_wakeup(multi);
+  }
+
+  // `answer` or an error; a 5xx and what may go away by itself is tried again after a pause.
+  void finish(std::unique_ptr<Request> request, Result<HttpAnswer> answer, bool try_again) {
+    scheduler.release();
+    if (closed) return;
+    if (answer && answer->status >= 500) {
+      answer = fail(ErrorKind::io,
+                    fmt::format("{}: the server answered with status {}", url_for_people(request->url), answer->status));
+      try_again = true;
+    }
+    ++request->tries_made;
+    if (!answer && try_again && request->tries_made < options.tries) {
+      const Duration pause = options.pause * request->tries_made;
+      scheduler.schedule(scheduler.now() + pause, [self = weak_from_this(), r = std::move(request)]() mutable {
+        if (const auto impl = self.lock(); impl && !impl->closed) impl->begin(std::move(r));
+      });
+      return;
+    }
+    if (!answer && request->tries_made > 1)
+      answer = fail(answer.error().kind(), fmt::format("{} ({} tries)", answer.error().message(), request->tries_made));
+    net::Done<HttpAnswer> done = std::move(request->done);
+    done(std::move(answer));
+  }
+
+  // --- on libcurl's thread ---
+  void run() {
+    while (true) {
+      std::deque<std::unique_ptr<Request>> taken;
+      {
+        const std::scoped_lock lock(mutex);
+        if (stopping) break;
+        taken.swap(incoming);
+      }
+      for (auto& request : taken) add(std::move(request));
+      int running = 0;
+      curl_multi_perform(multi, &running);
+      collect();
+      curl_multi_poll(multi, nullptr, 0, 10'000, nullptr);
+    }
+    for (auto& [easy, job] : jobs) {
+      curl_multi_remove_handle(multi, easy);
+      curl_easy_cleanup(easy);
+      post_back(std::move(job->request), fail(ErrorKind::cancelled, ""), false);
+    }
+    jobs.clear();
+    const std::scoped_lock lock(mutex);
+    for (auto& request : incoming) post_back(std::move(request), fail(ErrorKind::cancelled, ""), false);
+    incoming.clear();
+  }
+
+  void add(std::unique_ptr<Request> request) {
+    CURL* easy = curl_easy_init();
+    GODWIT_CHECK(easy != nullptr);
+    auto job = std::make_unique<Job>();
+    job->request = std::move(request);
+    curl_easy_setopt(easy, CURLOPT_URL, job->request->url.c_str());
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 10L);
+    curl_easy_setopt(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_OPTIONAL));
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "godwit");
+    curl_easy_setopt(easy, CURLOPT_NOBODY, job->request->head_only ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(options.connect_limit));
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, std::max(1L, milliseconds(options.stall_limit) / 1000));
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 128L * 1024);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, job->problem);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, job.get());
+    jobs.emplace(easy, std::move(job));
+    const CURLMcode added = curl_multi_add_handle(multi, easy);
+    GODWIT_CHECK(added == CURLM_OK);
+  }
+
+  void collect() {
+    int left = 0;
+    while (CURLMsg* message = curl_multi_info_read(multi, &left)) {
+      if (message->msg != CURLMSG_DONE) continue;
+      CURL* easy = message->easy_handle;
+      const CURLcode code = message->data.result;
+      const auto found = jobs.find(easy);
+      GODWIT_CHECK(found != jobs.end());
+      const std::unique_ptr<Job> job = std::move(found->second);
+      jobs.erase(found);
+      long status = 0;
+      curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+      curl_multi_remove_handle(multi, easy);
+      curl_easy_cleanup(easy);
+      job->answer.status = static_cast<int>(status);
+      const std::string url = url_for_people(job->request->url);
+      if (job->too_large) {
+        const std::uint64_t size_max = job->request->size_max;
+        post_back(std::move(job->request), fail(ErrorKind::limit, fmt::format("{}: more than {} bytes", url, size_max)), false);
+      } else if (code != CURLE_OK) {
+        const char* why = job->problem[0] != '\0' ? job->problem : curl_easy_strerror(code);
+        post_back(std::move(job->request), fail(kind_of(code), fmt::format("{}: {}", url, why)), may_help_to_try_again(code));
+      } else {
+        post_back(std::move(job->request), std::move(job->answer), false);
+      }
+    }
+  }
+
+  void post_back(std::unique_ptr<Request> request, Result<HttpAnswer> answer, bool try_again) {
+    scheduler.post([self = shared_from_this(), r = std::move(request), a = std::move(answer), try_again]() mutable {
+      self->finish(std::move(r), std::move(a), try_again);
+    });
+  }
+
+  net::Scheduler& scheduler;
+  const HttpClientOptions options;
+  bool closed = false;
+  CURLM* multi = nullptr;
+  std::thread thread;
+  std::map<CURL*, std::unique_ptr<Job>> jobs;  // libcurl's thread
+  std::mutex mutex;
+  std::deque<std::unique_ptr<Request>> incoming;  // under mutex
+  bool stopping = false;                          // under mutex
+};
+
+HttpClient::HttpClient(net::Scheduler& scheduler, HttpClientOptions options) : impl_(std::make_shared<Impl>(scheduler, options)) {
+  initialize_curl();
+  impl_->multi = curl_multi_init();
+  GODWIT_CHECK(impl_->multi != nullptr);
+  curl_multi_setopt(impl_->multi, CURLMOPT_MAX_HOST_CONNECTIONS, static_cast<long>(options.connections_per_host));
+  curl_multi_setopt(impl_->multi, CURLMOPT_MAXCONNECTS, static_cast<long>(options.connections_per_host) * 2);
+  curl_multi_setopt(impl_->multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
+  impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
+}
+
+HttpClient::~HttpClient() {
+  impl_->closed = true;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  curl_multi_wakeup(impl_->multi);
+  impl_->thread.join();
+  curl_multi_cleanup(impl_->multi);
+}
+
+void HttpClient::get(const std::string& url, std::uint64_t size_max, net::Done<HttpAnswer> done) {
+  impl_->begin(std::make_unique<Request>(Request{url, size_max, false, 0, std::move(done)}));
+}
+
+void HttpClient::head(const std::string& url, net::Done<HttpAnswer> done) {
+  impl_->begin(std::make_unique<Request>(Request{url, 0, true, 0, std::move(done)}));
+}
+
+}  // namespace godwit::chunks

@@ -1,0 +1,51 @@
+// GET and HEAD over HTTP and HTTPS, many at a time over kept connections, tried again where that can help. libcurl does the work
+// on a thread of its own, so that neither TLS nor name resolution stalls the loop; answers come on the scheduler's thread. Source
+// of the table of answers: casync.md 8.5.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "net/scheduler.h"
+
+namespace godwit::chunks {
+
+struct HttpAnswer {
+  int status = 0;
+  Bytes body;  // none for HEAD
+};
+
+struct HttpClientOptions {
+  unsigned connections_per_host = 24;
+  unsigned tries = 3;                              // in all, for 5xx, refused and broken connections, bodies shorter than said
+  Duration pause = Duration::milliseconds(500);    // before the second try; twice as long before the third
+  Duration connect_limit = Duration::seconds(30);  // until a connection stands
+  Duration stall_limit = Duration::seconds(60);    // without a byte
+};
+
+class HttpClient {
+ public:
+  // The scheduler outlives it.
+  explicit HttpClient(net::Scheduler& scheduler, HttpClientOptions options = {});
+  // What is under way ends without a word.
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  // Any status but 5xx is an answer. Redirects are followed; a user and password in the URL, or in ~/.netrc, are sent. Errors
+  // name the URL (without a password): ErrorKind::connection_lost or timed_out after the last try, io for a 5xx, limit for a body
+  // of more than `size_max` bytes, invalid for something that is no URL.
+  void get(const std::string& url, std::uint64_t size_max, net::Done<HttpAnswer> done);
+  void head(const std::string& url, net::Done<HttpAnswer> done);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+// The URL as messages show it: a password becomes "…".
+std::string url_for_people(std::string_view url);
+
+}  // namespace godwit::chunks

@@ -1,0 +1,77 @@
+#include "chunks/driver/lazy_blobs.h"
+
+#include <utility>
+
+#include "store/directory_blobs.h"
+
+namespace godwit::chunks {
+
+using net::Done;
+
+namespace {
+
+class LazyBlobs final : public store::BlobStore {
+ public:
+  LazyBlobs(std::string path, net::Workers& workers, net::Scheduler& scheduler)
+      : path_(std::move(path)), workers_(workers), scheduler_(scheduler) {}
+
+  const std::string& title() const override { return path_; }
+
+  void get(std::string name, std::uint64_t size_max, Done<Bytes> done) override {
+    with(
+        false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.get(std::move(name), size_max, std::move(d)); },
+        Result<Bytes>(fail(ErrorKind::not_found, path_ + "/" + name)));
+  }
+  void has(std::vector<std::string> names, Done<std::vector<bool>> done) override {
+    std::vector<bool> none(names.size());
+    with(
+        false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.has(std::move(names), std::move(d)); },
+        Result<std::vector<bool>>(std::move(none)));
+  }
+  void put(std::string name, Bytes content, Done<bool> done) override {
+    with(
+        true, std::move(done), [&](BlobStore& blobs, auto d) { blobs.put(std::move(name), std::move(content), std::move(d)); },
+        Result<bool>(false));
+  }
+  void sync(Done<void> done) override {
+    with(false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.sync(std::move(d)); }, Result<void>());
+  }
+  void remove(std::string name, Done<void> done) override {
+    with(
+        false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.remove(std::move(name), std::move(d)); },
+        Result<void>(fail(ErrorKind::not_found, path_ + "/" + name)));
+  }
+  void list(std::string folder, Done<std::vector<store::BlobEntry>> done) override {
+    with(
+        false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.list(std::move(folder), std::move(d)); },
+        Result<std::vector<store::BlobEntry>>(std::vector<store::BlobEntry>()));
+  }
+
+ private:
+  // Opening looks at one folder, and is done on the spot.
+  template <class T, class Use>
+  void with(bool create, Done<T> done, Use use, Result<T> otherwise) {
+    if (!blobs_) {
+      Result<std::unique_ptr<store::BlobStore>> opened = store::make_directory_blobs(path_, create, workers_, scheduler_);
+      if (opened)
+        blobs_ = std::move(*opened);
+      else if (create || opened.error().kind() != ErrorKind::not_found)
+        otherwise = fail(std::move(opened).error());
+    }
+    if (blobs_) return use(*blobs_, std::move(done));
+    scheduler_.post([done = std::move(done), otherwise = std::move(otherwise)]() mutable { done(std::move(otherwise)); });
+  }
+
+  const std::string path_;
+  net::Workers& workers_;
+  net::Scheduler& scheduler_;
+  std::unique_ptr<store::BlobStore> blobs_;
+};
+
+}  // namespace
+
+std::unique_ptr<store::BlobStore> make_lazy_blobs(std::string path, net::Workers& workers, net::Scheduler& scheduler) {
+  return std::make_unique<LazyBlobs>(std::move(path), workers, scheduler);
+}
+
+}  // namespace godwit::chunks

@@ -1,0 +1,42 @@
+#include "chunks/driver/remote_process.h"
+
+#include <cstdlib>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "net/child_process.h"
+
+namespace godwit::chunks {
+
+RemotePrograms remote_programs_of_environment() {
+  RemotePrograms programs;
+  const auto take = [](const char* name, std::string& into) {
+    if (const char* value = std::getenv(name); value != nullptr && *value != '\0') into = value;
+  };
+  take("CASYNC_SSH_PATH", programs.ssh);
+  take("CASYNC_REMOTE_PATH", programs.casync);
+  take("CASYNC_PROTOCOL_PATH", programs.protocols);
+  return programs;
+}
+
+RemoteConnector connect_by_command(net::EventLoop& loop, std::vector<std::string> words) {
+  return [&loop, words = std::move(words)]() -> Result<RemoteConnection> {
+    Result<std::unique_ptr<net::ChildProcess>> started = net::ChildProcess::start(loop, words);
+    if (!started) return fail(std::move(started).error());
+    const std::shared_ptr<net::ChildProcess> child = std::move(*started);
+    RemoteConnection connection;
+    connection.stream = child->take_stream();
+    connection.owner = child;
+    connection.wait_for_end = [child, program = words.front()](Done<void> done) {
+      child->wait([program, done = std::move(done)](Result<net::ChildExit> exit) mutable {
+        if (!exit) return done(fail(std::move(exit).error()));
+        if (!exit->is_success()) return done(fail(ErrorKind::connection_lost, fmt::format("{}: {}", program, exit->text())));
+        done({});
+      });
+    };
+    return connection;
+  };
+}
+
+}  // namespace godwit::chunks

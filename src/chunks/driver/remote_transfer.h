@@ -1,0 +1,33 @@
+// One file to or from a remote: an archive pulled; an index with its chunks, an index, or an archive pushed. Source: casync.md
+// 2.5 – 2.7. A pushed file is there at the remote when `done` comes without error, and not otherwise.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "chunks/driver/remote_store.h"
+#include "net/worker_pool.h"
+
+namespace godwit::chunks {
+
+// Ends what it does when it goes.
+class RemoteTransfer {
+ public:
+  virtual ~RemoteTransfer() = default;
+};
+
+struct RemoteUpload {
+  HelloFlags wants = 0;  // 0xe00, 0x400 or 0x1000
+  std::string path;      // of the index or archive here
+  // Where the chunks of the index are, looked for in order. Borrowed.
+  std::vector<store::BlobStore*> stores;
+};
+
+// `sink` takes the file in pieces, borrowed for the call; an error of its ends the transfer.
+Result<std::unique_ptr<RemoteTransfer>> pull_from_remote(net::Scheduler& scheduler, RemoteConnection connection, wire::File file,
+                                                         std::function<Result<void>(ConstBytes)> sink, Done<void> done);
+Result<std::unique_ptr<RemoteTransfer>> push_to_remote(net::Scheduler& scheduler, net::Workers& workers,
+                                                       RemoteConnection connection, RemoteUpload upload, Done<void> done);
+
+}  // namespace godwit::chunks

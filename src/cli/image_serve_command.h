@@ -1,0 +1,18 @@
+// `godwit image serve`: indexes, archives and chunk stores over HTTP, read-only.
+#pragma once
+
+#include <string>
+
+#include "cli/host_run.h"
+
+namespace godwit::cli {
+
+struct ImageServeOptions {
+  std::string folder;
+  std::string listen = "127.0.0.1:8080";
+  bool insecure = false;
+};
+
+int run_image_serve(const Settings& settings, const ImageServeOptions& options);
+
+}  // namespace godwit::cli

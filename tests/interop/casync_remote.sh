@@ -1,0 +1,155 @@
+#!/bin/bash
+# The remote protocol beside the real casync, both ways: casync as client of our `pull` and `push`, and our client against casync's,
+# for all operations of the protocol. Wants the program as its first argument; beside it lies casync_test_client.
+set -euo pipefail
+program=$(realpath "$1")
+client=$(dirname "$program")/casync_test_client
+command -v casync > /dev/null || { echo "SKIPPED: no casync"; exit 77; }
+casync=$(command -v casync)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+failures=0
+say() { echo "== $*"; }
+check() { # a name, and a command that is to succeed
+  local name=$1
+  shift
+  if "$@" > out.log 2>&1; then echo "ok   $name"; else
+    echo "FAIL $name: $*"
+    tail -5 out.log
+    failures=$((failures + 1))
+  fi
+}
+fails_with() { # a name, words that the complaint holds, and a command that is to fail
+  local name=$1 words=$2
+  shift 2
+  if timeout 60 "$@" > out.log 2>&1; then
+    echo "FAIL $name: it succeeded"
+    failures=$((failures + 1))
+  elif ! grep -q -- "$words" out.log; then
+    echo "FAIL $name: it does not say \"$words\":"
+    tail -5 out.log
+    failures=$((failures + 1))
+  else echo "ok   $name"; fi
+}
+
+# An ssh that runs the remote command here: drops the host, and executes the rest as it is.
+cat > ssh << 'EOF'
+#!/bin/sh
+shift
+exec "$@"
+EOF
+chmod +x ssh
+mkdir link
+ln -s "$program" link/casync
+export CASYNC_SSH_PATH=$work/ssh
+
+# 3 MB that compress somewhat, and a tree with some kinds of nodes.
+openssl enc -aes-128-ctr -K 00000000000000000000000000000001 -iv 00000000000000000000000000000000 -in /dev/zero 2> /dev/null |
+  head -c 2000000 > blob || true
+yes "a line that repeats itself" | head -c 1000000 >> blob || true
+mkdir -p tree/folder
+cp blob tree/folder/file
+echo small > tree/small
+ln -s small tree/link
+casync make --store=store reference.caibx blob > digest
+casync make reference.catar tree > /dev/null
+
+for role in "our server" "our client"; do
+  say "$role"
+  rm -rf far near
+  mkdir far near
+  cp -r store far/store
+  cp reference.caibx far/i.caibx
+  cp reference.catar far/a.catar
+  if [ "$role" = "our server" ]; then
+    export CASYNC_REMOTE_PATH=$work/link/casync
+    pull_both() { timeout 60 "$casync" extract h:"$work"/far/i.caibx --store=h:"$work"/far/store near/blob --seed-output=no; }
+    pull_chunks() { timeout 60 "$casync" extract reference.caibx --store=h:"$work"/far/store near/blob2 --seed-output=no; }
+    pull_index() { timeout 60 "$casync" extract h:"$work"/far/i.caibx --store=store near/blob3 --seed-output=no; }
+    pull_archive() { timeout 60 "$casync" extract h:"$work"/far/a.catar near/tree && "$casync" make near/again.catar near/tree; }
+    push_both() { timeout 60 "$casync" make --store=h:"$work"/far/new.castr h:"$work"/far/new.caibx blob; }
+    push_index() { timeout 60 "$casync" make --store=near/new.castr h:"$work"/far/alone.caibx blob; }
+    push_archive() { timeout 60 "$casync" make h:"$work"/far/new.catar tree; }
+    push_chunks=("$casync" make --store=h:"$work"/far/only.castr near/only.caibx blob)
+    push_chunks_words="Protocol not supported"
+  else
+    export CASYNC_REMOTE_PATH=$casync
+    pull_both() { timeout 60 "$client" pull-both h:"$work"/far/i.caibx h:"$work"/far/store near/blob; }
+    pull_chunks() { timeout 60 "$client" pull-chunks h:"$work"/far/store reference.caibx near/blob2; }
+    pull_index() { timeout 60 "$client" pull-index h:"$work"/far/i.caibx near/i.caibx && cmp near/i.caibx reference.caibx && cp blob near/blob3; }
+    pull_archive() { timeout 60 "$client" pull-archive h:"$work"/far/a.catar near/again.catar; }
+    push_both() { timeout 60 "$client" push-both reference.caibx store h:"$work"/far/new.caibx h:"$work"/far/new.castr; }
+    push_index() { timeout 60 "$client" push-index reference.caibx h:"$work"/far/alone.caibx; }
+    push_archive() { timeout 60 "$client" push-archive reference.catar h:"$work"/far/new.catar; }
+    push_chunks=("$client" push-chunks store h:"$work"/far/only.castr)
+    push_chunks_words="can not be pushed"
+  fi
+  check "pull index and chunks" pull_both
+  check "  the blob is whole" cmp near/blob blob
+  check "pull chunks" pull_chunks
+  check "  the blob is whole" cmp near/blob2 blob
+  check "pull index" pull_index
+  check "  the blob is whole" cmp near/blob3 blob
+  check "pull archive" pull_archive
+  check "  the archive is equal" cmp near/again.catar reference.catar
+  check "push index and chunks" push_both
+  check "  the index is equal" cmp far/new.caibx reference.caibx
+  check "  every chunk is there" timeout 60 "$casync" extract --store=far/new.castr far/new.caibx near/back
+  check "  and the blob whole" cmp near/back blob
+  check "push again, nothing to send" push_both
+  check "push index alone" push_index
+  check "  the index is equal" cmp far/alone.caibx reference.caibx
+  check "push archive" push_archive
+  check "  the archive is equal" cmp far/new.catar reference.catar
+  fails_with "push chunks alone is refused" "$push_chunks_words" "${push_chunks[@]}"
+  check "  nothing was stored" test ! -e far/only.castr
+done
+
+say "commands"
+rm -rf far near
+mkdir far near
+cp -r store far/store
+cp reference.caibx far/i.caibx
+for remote in "$casync" "$work/link/casync"; do
+  export CASYNC_REMOTE_PATH=$remote
+  rm -rf far/made* near/*
+  check "image extract, all remote" "$program" image extract h:"$work"/far/i.caibx near/a --store h:"$work"/far/store
+  check "  the blob is whole" cmp near/a blob
+  check "image extract, remote index" "$program" image extract h:"$work"/far/i.caibx near/b --store store
+  check "  the blob is whole" cmp near/b blob
+  check "image make, all remote" "$program" image make h:"$work"/far/made.caibx blob --store h:"$work"/far/made.castr
+  check "  the index is equal" cmp far/made.caibx reference.caibx
+  check "  every chunk is there" timeout 60 "$casync" extract --store=far/made.castr far/made.caibx near/c
+  check "image make, remote index" "$program" image make h:"$work"/far/made2.caibx blob --store near/made.castr
+  check "  the index is equal" cmp far/made2.caibx reference.caibx
+  fails_with "image make, remote store alone" "can not be pushed" "$program" image make near/i.caibx blob --store h:"$work"/far/x.castr
+done
+
+say "complaints"
+rm -rf far/store/*/*
+export CASYNC_REMOTE_PATH=$work/link/casync
+fails_with "casync: a missing index" "No such file or directory" casync extract h:"$work"/far/none.caibx --store=h:"$work"/far/store near/x
+fails_with "casync: a missing chunk" "No such file or directory" casync extract reference.caibx --store=h:"$work"/far/store near/x
+fails_with "ours: a missing index" "none.caibx: No such file" "$client" pull-index h:"$work"/far/none.caibx near/x
+fails_with "ours: a missing chunk" "is not in the store" "$client" pull-chunks h:"$work"/far/store reference.caibx near/x
+export CASYNC_REMOTE_PATH=$casync
+fails_with "ours at casync: a missing index" "exit code 1" "$client" pull-index h:"$work"/far/none.caibx near/x
+fails_with "ours at casync: a missing chunk" "is not in the store" "$client" pull-chunks h:"$work"/far/store reference.caibx near/x
+for file in $(cd store && find . -name '*.cacnk'); do
+  mkdir -p "far/store/$(dirname "$file")"
+  head -c 100 /dev/urandom > "far/store/$file"
+done
+fails_with "ours at casync: a damaged chunk" "exit code 1" "$client" pull-chunks h:"$work"/far/store reference.caibx near/x
+export CASYNC_REMOTE_PATH=$work/link/casync
+fails_with "ours: a damaged chunk" "is damaged" "$client" pull-chunks h:"$work"/far/store reference.caibx near/x
+fails_with "casync: a damaged chunk" "Bad message" casync extract reference.caibx --store=h:"$work"/far/store near/x
+export CASYNC_REMOTE_PATH=/bin/echo
+fails_with "a peer that speaks something else" "not the casync protocol" "$client" pull-index h:/x near/x
+export CASYNC_REMOTE_PATH=/nonexistent/casync
+fails_with "no such program at the remote" "exit code" "$client" pull-index h:/x near/x
+export CASYNC_SSH_PATH=/nonexistent/ssh
+fails_with "no ssh" "/nonexistent/ssh" "$client" pull-index h:/x near/x
+
+[ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }
+echo "all is well"
