@@ -1,5 +1,6 @@
-// Acknowledgements that a client owes to the servers of completed RPCs. They wait at the peer for a data packet that takes one along;
-// when too many wait, an ACK packet takes them all. Losing one is harmless: the server asks with NEED_ACK. Source: homa.md 9.
+// Acknowledgements that a client owes to the servers of completed RPCs. They wait at the peer for a data packet that takes one
+// along; when too many wait, an ACK packet takes them all. Losing one is harmless: the server asks with NEED_ACK. Source:
+// homa.md 9.
 #pragma once
 
 #include <optional>

@@ -65,8 +65,7 @@ std::array<std::uint32_t, kPriorityCount> allocate_levels(std::span<const Length
                                                           std::optional<std::uint32_t> levels_wanted) {
   const std::uint64_t priorities = num_priorities;
   // floor(P*U/T + 0.5) in whole numbers.
-  const std::uint64_t by_share =
-      bytes_total == 0 ? 1 : (2 * priorities * unscheduled_total + bytes_total) / (2 * bytes_total);
+  const std::uint64_t by_share = bytes_total == 0 ? 1 : (2 * priorities * unscheduled_total + bytes_total) / (2 * bytes_total);
   const std::uint64_t levels = levels_wanted ? *levels_wanted : std::max<std::uint64_t>(1, by_share);
   const std::uint64_t per_level = 1 + (levels < priorities ? unscheduled_total / levels : bytes_total / priorities);
 

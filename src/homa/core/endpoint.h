@@ -1,12 +1,13 @@
-// One endpoint of the transport: the composition of its roles. It decodes what comes in, finds the RPC that is meant, and routes to
-// the role that decides: sender.h, grant_scheduler.h, resender.h, cutoffs.h, acks.h, retired_set.h. No I/O, no clock, no threads; one
-// thread owns it. The same calls give the same packets, byte for byte. Source: homa.md 13, in the verbs of all our cores.
+// One endpoint of the transport: the composition of its roles. It decodes what comes in, finds the RPC that is meant, and routes
+// to the role that decides: sender.h, grant_scheduler.h, resender.h, cutoffs.h, acks.h, retired_set.h. No I/O, no clock, no
+// threads; one thread owns it. The same calls give the same packets, byte for byte. Source: homa.md 13, in the verbs of all our
+// cores.
 //
 // Bulk bytes never pass through it:
 //   - what is sent is named by the owner's BufferId and a range; the buffer stays valid until poll_release() gives it back;
 //   - what is received stays in the datagram: handle_packet() returns which of its bytes go where in which message, and the owner
-//     copies them before it calls again. The owner keeps a message's bytes under its RpcHandle, from the first placement until the
-//     Event (then they are the application's) or the Release (then they are garbage).
+//     copies them before it calls again. The owner keeps a message's bytes under its RpcHandle, from the first placement until
+//     the Event (then they are the application's) or the Release (then they are garbage).
 //
 // The owner's loop:
 //   for each datagram that waits: copy(handle_packet(now, from, its first 90 bytes, its size));   handle_batch_end(now);
@@ -35,8 +36,8 @@
 
 namespace godwit::homa {
 
-// Which bytes of a datagram to keep: copy `range.length()` bytes from `datagram_offset` to offset `range.begin` of the message that
-// `rpc` receives, `message_length` bytes in all. An empty range: nothing to keep.
+// Which bytes of a datagram to keep: copy `range.length()` bytes from `datagram_offset` to offset `range.begin` of the message
+// that `rpc` receives, `message_length` bytes in all. An empty range: nothing to keep.
 struct Placement {
   RpcHandle rpc;
   std::uint32_t message_length = 0;
@@ -76,7 +77,7 @@ struct Event {
 // An RPC is over; what the owner kept for it can go.
 struct Release {
   RpcHandle rpc;
-  std::optional<BufferId> sent;     // the buffer of handle_call() or handle_reply()
+  std::optional<BufferId> sent;      // the buffer of handle_call() or handle_reply()
   bool received_is_garbage = false;  // bytes were placed under `rpc` that no Event has given or will give to anybody
 };
 
@@ -109,19 +110,19 @@ struct Counters {
   std::uint64_t dropped_unknown_port = 0;  // a request for a port that takes none
   std::uint64_t dropped_duplicate = 0;     // DATA of a message that is complete
   std::uint64_t dropped_length_changed = 0;
-  std::uint64_t dropped_retired = 0;       // DATA or RESEND for an RPC that is over
-  std::uint64_t dropped_gaps = 0;          // Limits::gaps_per_message_max
-  std::uint64_t refused_limit = 0;         // requests beyond the inbound limits, or no room for a peer
-  std::uint64_t ignored_acks = 0;          // for RPCs that are not wholly answered
-  std::uint64_t ignored_resends = 0;       // that name a range behind the message's end
+  std::uint64_t dropped_retired = 0;  // DATA or RESEND for an RPC that is over
+  std::uint64_t dropped_gaps = 0;     // Limits::gaps_per_message_max
+  std::uint64_t refused_limit = 0;    // requests beyond the inbound limits, or no room for a peer
+  std::uint64_t ignored_acks = 0;     // for RPCs that are not wholly answered
+  std::uint64_t ignored_resends = 0;  // that name a range behind the message's end
   std::uint64_t ticks_skipped = 0;
   std::uint64_t peers_dead = 0;
 };
 
 class Endpoint {
  public:
-  // `config` must pass check(); it is copied. `random` gives the hash seeds and, unless `first_id` does, the first RPC id: a client
-  // that starts again must not use the ids of its past.
+  // `config` must pass check(); it is copied. `random` gives the hash seeds and, unless `first_id` does, the first RPC id: a
+  // client that starts again must not use the ids of its past.
   Endpoint(const Config& config, Random random, std::optional<RpcId> first_id);
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;

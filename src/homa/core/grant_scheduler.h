@@ -53,14 +53,14 @@ class GrantScheduler {
   const Config& config_;
   RpcTable& rpcs_;
   PeerTable& peers_;
-  const std::uint32_t threshold_;       // with so much on the way, a message gets no more for now
-  const std::int64_t pity_after_;       // bytes granted normally between two pity grants; 0: none
-  PeerRanking ranking_;                 // peers by their best message that is not stalled
-  PeerRanking stalled_ranking_;         // by their best stalled one
-  HeapPositions positions_;             // in Peer::grantable and stalled_
+  const std::uint32_t threshold_;               // with so much on the way, a message gets no more for now
+  const std::int64_t pity_after_;               // bytes granted normally between two pity grants; 0: none
+  PeerRanking ranking_;                         // peers by their best message that is not stalled
+  PeerRanking stalled_ranking_;                 // by their best stalled one
+  HeapPositions positions_;                     // in Peer::grantable and stalled_
   std::vector<IndexedHeap<GrantKey>> stalled_;  // by peer
-  std::vector<RpcIndex> grantable_;     // all, in no order
-  std::uint64_t extra_ = 0;             // expected by messages that are not grantable
+  std::vector<RpcIndex> grantable_;             // all, in no order
+  std::uint64_t extra_ = 0;                     // expected by messages that are not grantable
   std::uint64_t births_ = 0;
   std::int64_t until_pity_ = 0;
   std::uint64_t pity_grants_ = 0;

@@ -51,7 +51,7 @@ class InboundMessage {
   std::uint32_t length_ = 0;
   std::uint32_t received_ = 0;
   std::uint32_t incoming_ = 0;
-  std::uint32_t prefix_ = 0;       // everything below has come
+  std::uint32_t prefix_ = 0;        // everything below has come
   std::vector<ByteRange> islands_;  // what has come behind the first hole: sorted, apart from each other
 };
 

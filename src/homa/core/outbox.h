@@ -1,5 +1,5 @@
-// Control packets that wait to be sent, first in, first out. Bounded: one that finds no room is dropped and counted, for the loss of
-// any control packet is repaired by its protocol.
+// Control packets that wait to be sent, first in, first out. Bounded: one that finds no room is dropped and counted, for the loss
+// of any control packet is repaired by its protocol.
 #pragma once
 
 #include <cstdint>

@@ -118,7 +118,7 @@ struct Packet {
 
 // Why a datagram is no packet. It is dropped and counted, and nothing in it is honoured.
 enum class Malformed : std::uint8_t {
-  too_short,       // for the common header, or for its type
+  too_short,  // for the common header, or for its type
   unknown_type,
   empty_segment,   // DATA without bytes
   segment_length,  // DATA whose segment_length is not what follows the header

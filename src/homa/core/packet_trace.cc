@@ -17,7 +17,8 @@ void PacketTrace::add(Instant now, bool outgoing, const PeerAddress& peer, Const
 void PacketTrace::freeze(Instant now) {
   if (!is_on() || (frozen_at_ && now - *frozen_at_ < Duration::seconds(1))) return;
   frozen_at_ = now;
-  if (records_.size() == capacity_) std::rotate(records_.begin(), records_.begin() + static_cast<std::ptrdiff_t>(next_), records_.end());
+  if (records_.size() == capacity_)
+    std::rotate(records_.begin(), records_.begin() + static_cast<std::ptrdiff_t>(next_), records_.end());
   frozen_ = std::move(records_);
   records_ = {};
   next_ = 0;

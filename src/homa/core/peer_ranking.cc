@@ -41,8 +41,8 @@ std::size_t PeerRanking::find(PeerIndex peer) const {
 void PeerRanking::insert_sorted(const Entry& entry) {
   if (first_.size() == ranks_ && !(entry.key < first_.back().key))
     return rest_.push(positions_, entry.peer.value, {entry.key, entry.best});
-  const auto at = std::lower_bound(first_.begin(), first_.end(), entry,
-                                   [](const Entry& a, const Entry& b) { return a.key < b.key; });
+  const auto at =
+      std::lower_bound(first_.begin(), first_.end(), entry, [](const Entry& a, const Entry& b) { return a.key < b.key; });
   first_.insert(at, entry);
   if (first_.size() <= ranks_) return;
   const Entry last = first_.back();

@@ -25,7 +25,10 @@ PeerIndex PeerTable::find_or_create(const PeerAddress& address) {
   const PeerIndex index{peers_.take()};
   Peer& peer = at(index);
   GODWIT_CHECK(peer.grantable.empty());
-  peer = {.address = address, .is_ipv4 = homa::is_ipv4(address), .cutoffs = assumed_cutoffs(config_.num_priorities)};
+  peer = {};
+  peer.address = address;
+  peer.is_ipv4 = homa::is_ipv4(address);
+  peer.cutoffs = assumed_cutoffs(config_.num_priorities);
   by_address_.insert(hash_of(address), index.value);
   link_idle(index);
   return index;

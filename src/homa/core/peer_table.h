@@ -1,6 +1,6 @@
-// What an endpoint remembers about each of its peers, however many RPCs there are: cutoffs, acknowledgements that wait for a ride,
-// unanswered RESENDs, inbound bytes. At most Limits::peers_max; among those with neither RPCs nor acknowledgements the one that has
-// been so for longest goes first. Source: homa.md 2, 9, 10, 16.
+// What an endpoint remembers about each of its peers, however many RPCs there are: cutoffs, acknowledgements that wait for a
+// ride, unanswered RESENDs, inbound bytes. At most Limits::peers_max; among those with neither RPCs nor acknowledgements the one
+// that has been so for longest goes first. Source: homa.md 2, 9, 10, 16.
 #pragma once
 
 #include <array>

@@ -54,10 +54,11 @@ void Resender::check_acknowledgement(RpcIndex index, Rpc& rpc) {
 
 bool Resender::is_silence_expected(const Rpc& rpc) const {
   if (rpc.state == RpcState::outgoing) return rpc.out.has_permitted_unsent();  // the ball is in our court
-  return rpc.in.received() >= rpc.in.incoming();                              // nothing that was granted is missing
+  return rpc.in.received() >= rpc.in.incoming();                               // nothing that was granted is missing
 }
 
-// The last RESEND gets as long for its answer as the others; where only server RPCs are left, longer, so that clients give up first.
+// The last RESEND gets as long for its answer as the others; where only server RPCs are left, longer, so that clients give up
+// first.
 bool Resender::is_peer_dead(const Rpc& rpc, const Peer& peer) const {
   bool any_client = rpc.is_client();
   for (RpcIndex at = rpcs_.first_aging(); at != kNoRpcIndex && !any_client; at = rpcs_.at(at).next_aging)

@@ -22,7 +22,7 @@ class Resender {
   struct Findings {
     std::vector<Ask> resends;
     std::vector<RpcIndex> need_acks;
-    std::vector<RpcHandle> over;   // its own budget is spent
+    std::vector<RpcHandle> over;  // its own budget is spent
     std::vector<PeerIndex> dead;
   };
   // One tick. Valid until the next call.

@@ -1,6 +1,7 @@
-// Tombstones of server RPCs that are over, so that a duplicate of a request that comes late is not executed again. Forgotten lazily,
-// in order of age: after a second if the client acknowledged, after ten otherwise (and ten after each hit). At most
-// Limits::retired_max; then the oldest acknowledged one goes early, which is counted, for it weakens the promise. Source: homa.md 9.
+// Tombstones of server RPCs that are over, so that a duplicate of a request that comes late is not executed again. Forgotten
+// lazily, in order of age: after a second if the client acknowledged, after ten otherwise (and ten after each hit). At most
+// Limits::retired_max; then the oldest acknowledged one goes early, which is counted, for it weakens the promise. Source:
+// homa.md 9.
 #pragma once
 
 #include <cstdint>

@@ -61,10 +61,11 @@ struct Rpc {
   PeerIndex peer = kNoPeer;
   Port local_port;
   Port remote_port;
-  std::uint32_t socket = 0;  // the record of the local port
-  std::uint64_t cookie = 0;  // the application's
-  std::uint64_t created = 0;  // order of creation within the endpoint
-  bool is_admitted = false;   // its request counts towards the inbound limits
+  std::uint32_t socket = 0;          // the record of the local port
+  std::uint64_t cookie = 0;          // the application's
+  std::uint64_t created = 0;         // order of creation within the endpoint
+  bool is_admitted = false;          // its request counts towards the inbound limits,
+  std::uint32_t admitted_bytes = 0;  // with so many bytes
 
   OutboundMessage out;
   SenderState sending;

@@ -46,7 +46,8 @@ void Sender::handle_resend(RpcIndex index, std::uint32_t begin, std::uint32_t en
   Rpc& rpc = rpcs_.at(index);
   SenderState& sending = rpc.sending;
   const std::uint32_t first = begin / config_.max_data * config_.max_data;
-  const std::uint64_t most = std::uint64_t{first} + rpc.out.rounded(std::min(config_.rtt_bytes, rpc.out.length), config_.max_data);
+  const std::uint64_t most =
+      std::uint64_t{first} + rpc.out.rounded(std::min(config_.rtt_bytes, rpc.out.length), config_.max_data);
   const bool waiting = sending.again.begin < sending.again.end;
   sending.again = {first, static_cast<std::uint32_t>(std::min<std::uint64_t>({most, end, rpc.out.length}))};
   sending.again_priority = priority;

@@ -18,8 +18,10 @@ std::uint32_t SocketTable::find(Port port) const {
 
 Result<std::uint32_t> SocketTable::open(Port port) {
   if (port.value >= kFirstClientPort.value)
-    return fail(ErrorKind::invalid, fmt::format("Homa port {}: a server's port is 1 to 32767; 0 asks for a client's", port.value));
-  if (port != kNoPort && find(port) != kNone) return fail(ErrorKind::exists, fmt::format("Homa port {} is open already", port.value));
+    return fail(ErrorKind::invalid,
+                fmt::format("Homa port {}: a server's port is 1 to 32767; 0 asks for a client's", port.value));
+  if (port != kNoPort && find(port) != kNone)
+    return fail(ErrorKind::exists, fmt::format("Homa port {} is open already", port.value));
   for (std::uint32_t tries = 0; port == kNoPort; ++tries) {
     if (tries == kClientPorts) return fail(ErrorKind::limit, "all 32768 client ports are in use");
     const Port candidate{next_client_port_};
