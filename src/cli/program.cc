@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/homa_commands.h"
 #include "cli/volume_commands.h"
 
 namespace godwit::cli {
@@ -22,6 +23,7 @@ int run_program(int argc, char** argv) {
   app.add_flag("--log-json", settings.log_json, "logs as JSON");
   std::function<int()> command;
   add_volume_commands(app, settings, command);
+  add_homa_commands(app, settings, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

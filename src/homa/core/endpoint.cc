@@ -160,8 +160,7 @@ bool Endpoint::poll_release(Release& out) {
 }
 
 Instant Endpoint::next_deadline() const {
-  const Instant tick = rpcs_.any_aging() ? *next_tick_ : Instant::never();
-  return std::min(tick, sender_.next_deadline());
+  return std::min(next_tick(), next_transmit());
 }
 
 void Endpoint::handle_timeout(Instant now) {

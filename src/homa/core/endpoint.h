@@ -162,6 +162,9 @@ class Endpoint {
 
   // When to call handle_timeout() or, for the link's pace, poll_transmit() again; Instant::never() if nothing waits for time.
   Instant next_deadline() const;
+  // Its two parts: the timers', and that of the link's pace.
+  Instant next_tick() const { return rpcs_.any_aging() ? *next_tick_ : Instant::never(); }
+  Instant next_transmit() const { return sender_.next_deadline(); }
 
   const Config& config() const { return config_; }
   const Counters& counters() const { return counters_; }
