@@ -33,31 +33,28 @@ struct ResendTurn {
   std::uint64_t tick = 0;  // in which it was nominated
 };
 
-struct Peer {
+// The first two cache lines hold what each packet needs.
+struct alignas(64) Peer {
   PeerAddress address;
   bool is_ipv4 = true;
+  bool is_idle = false;  // in the list of those that may be forgotten
+  std::uint8_t ack_count = 0;
   std::uint32_t rpcs = 0;          // that are not over
   std::uint32_t inbound_rpcs = 0;  // requests that count towards the limits
   std::uint64_t inbound_bytes = 0;
-
-  Cutoffs cutoffs;  // how it wants unscheduled bytes marked
-  std::optional<Instant> cutoffs_sent;
-
-  // The resender's.
+  PeerIndex next_idle = kNoPeer, previous_idle = kNoPeer;
   std::uint32_t outstanding_resends = 0;
-  std::uint64_t last_resend = 0;  // tick; 0: never
-  ResendTurn candidate, nominee;
-  std::uint64_t death_examined = 0;  // tick
-
+  Cutoffs cutoffs;  // how it wants unscheduled bytes marked
   // The grant scheduler's: grantable messages, the best first.
   IndexedHeap<GrantKey> grantable;
 
   // Acknowledgements that wait; the newest is last.
   std::array<AckRecord, kAcksPerPacket> acks{};
-  std::uint8_t ack_count = 0;
-
-  bool is_idle = false;  // in the list of those that may be forgotten
-  PeerIndex next_idle = kNoPeer, previous_idle = kNoPeer;
+  std::optional<Instant> cutoffs_sent;
+  // The resender's.
+  std::uint64_t last_resend = 0;  // tick; 0: never
+  ResendTurn candidate, nominee;
+  std::uint64_t death_examined = 0;  // tick
 };
 
 class PeerTable {

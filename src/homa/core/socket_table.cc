@@ -48,7 +48,7 @@ void SocketTable::push_ready(std::uint32_t socket, RpcHandle rpc) {
   readable_.push(at_socket.port);
 }
 
-std::optional<Port> SocketTable::poll_readable() {
+std::optional<Port> SocketTable::next_readable() {
   while (!readable_.empty()) {
     const Port port = readable_.pop();
     if (find(port) != kNone) return port;

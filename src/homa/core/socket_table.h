@@ -32,9 +32,11 @@ class SocketTable {
   Socket& at(std::uint32_t socket) { return sockets_[socket]; }
   void push_ready(std::uint32_t socket, RpcHandle rpc);
   // A socket that got its first RPC to take since it was last polled empty.
-  std::optional<Port> poll_readable();
+  std::optional<Port> poll_readable() { return readable_.empty() ? std::nullopt : next_readable(); }
 
  private:
+  std::optional<Port> next_readable();
+
   StableSlots<Socket> sockets_;
   HashIndex by_port_;
   RingQueue<Port> readable_;

@@ -1,5 +1,5 @@
-// The queue of what is to happen in the simulated network, by time and, among equals, by order of asking. Delays in a network are
-// short and bounded, so a wheel of 4 ns buckets holds nearly all; what lies further away waits in a heap.
+// The queue of what is to happen in the simulated network, by time; the same calls give the same order among equals. Delays are
+// mostly short, so a wheel of 4 ns buckets holds nearly all; what lies further away waits in a heap.
 #pragma once
 
 #include <bit>
