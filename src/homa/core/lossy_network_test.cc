@@ -8,6 +8,7 @@ namespace godwit::homa {
 namespace {
 
 constexpr Duration kNetworkDelay = Duration::microseconds(5);
+const PeerAddress kStranger = ipv4_address(0x0a0000ff, 1);
 constexpr std::uint32_t kCallHeader = 16;  // call number, length of the response
 
 // The bytes of a request say which call it is and how long its answer shall be.
@@ -113,18 +114,34 @@ bool LossyNetwork::is_blacked_out() const {
 }
 
 void LossyNetwork::send(std::uint32_t from, Datagram datagram) {
-  const std::size_t seen = std::min<std::size_t>(datagram.bytes.size(), kHeaderSizeMax);
+  std::array<std::uint64_t, (kHeaderSizeMax + 7) / 8> header{};
+  std::memcpy(header.data(), datagram.bytes.data(), std::min(datagram.bytes.size(), kHeaderSizeMax));
   std::uint64_t decode = 0;
-  for (std::size_t i = 0; i < seen; ++i) decode = mix_hash(decode, static_cast<std::uint64_t>(datagram.bytes[i]));
+  for (const std::uint64_t word : header) decode = mix_hash(decode, word);
   world.fold(from, decode, datagram.priority);
   std::uint32_t to = 0;
   while (to < hosts_.size() && hosts_[to].address != datagram.to) ++to;
-  ASSERT_LT(to, hosts_.size()) << "a datagram to nobody";
+  if (to == hosts_.size()) return;  // an answer to the stranger
   Random& random = world.random();
   if (is_blacked_out() || random.chance(faults_.loss)) return;
   if (random.chance(faults_.duplication))
     deliver_later(from, to, datagram.bytes, world.between(random, kNetworkDelay, kNetworkDelay + faults_.duplicate_delay_max));
+  if (random.chance(faults_.forgery)) forge(from, to, datagram.bytes);
   deliver_later(from, to, std::move(datagram.bytes), world.between(random, kNetworkDelay, kNetworkDelay + faults_.delay_max));
+}
+
+// A stranger has seen the datagram, changes one byte of its header or its type, and sends it from elsewhere; or sends an old one
+// of the true sender's again, long after.
+void LossyNetwork::forge(std::uint32_t from, std::uint32_t to, Bytes bytes) {
+  Random& random = world.random();
+  if (random.chance(0.5))
+    return deliver_later(from, to, std::move(bytes), Duration::milliseconds(1 + static_cast<std::int64_t>(random.below(400))));
+  bytes[random.chance(0.5) ? 13 : random.below(std::min(bytes.size(), kDataHeaderSize))] ^=
+      static_cast<std::byte>(1 + random.below(255));
+  world.schedule(kNetworkDelay, [this, to, bytes = std::move(bytes)] {
+    hosts_[to].now->receive(world.now(), kStranger, bytes);
+    pump(to);
+  });
 }
 
 void LossyNetwork::deliver_later(std::uint32_t from, std::uint32_t to, Bytes bytes, Duration delay) {
@@ -143,6 +160,10 @@ void LossyNetwork::take_events(std::uint32_t host) {
 }
 
 void LossyNetwork::serve(std::uint32_t host, Taken request) {
+  if (request.event.peer == kStranger) {  // as good a client as any
+    hosts_[host].now->endpoint().handle_discard(world.now(), request.event.rpc);
+    return;
+  }
   Cursor in(request.bytes);
   const std::uint64_t call = in.u64_le();
   const auto response_length = static_cast<std::uint32_t>(in.u64_le());
@@ -220,15 +241,16 @@ std::vector<Scenario> scenarios() {
   const Duration us100 = Duration::microseconds(100), ms = Duration::milliseconds(1);
   return {
       {"a quiet network", {}, false, 200},
-      {"reordering", {.delay_max = us100}, false, 300},
+      {"reordering", {.delay_max = us100}, false, 200},
       {"one packet in a hundred is lost", {.loss = 0.01}, false, 300},
-      {"loss, duplicates and reordering", {.loss = 0.1, .duplication = 0.1, .delay_max = us100}, false, 400},
+      {"loss, duplicates and reordering", {.loss = 0.1, .duplication = 0.1, .delay_max = us100}, false, 300},
       {"a third is lost, late duplicates",
        {.loss = 0.3, .duplication = 0.2, .delay_max = us100, .duplicate_delay_max = ms * 50},
        true,
        300},
       {"blackouts", {.loss = 0.01, .blackout = ms * 20, .blackout_period = ms * 60}, true, 200},
       {"long blackouts", {.blackout = ms * 100, .blackout_period = ms * 150}, true, 100},
+      {"forged and replayed packets", {.loss = 0.02, .forgery = 0.2}, false, 200},
       {"hosts crash and start again", {.loss = 0.02, .duplication = 0.05, .crash_period = ms * 7}, true, 200},
   };
 }

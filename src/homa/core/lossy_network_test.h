@@ -18,6 +18,8 @@ struct Faults {
   Duration blackout{}, blackout_period{};
   // A host crashes and starts anew after each period, in turn; zero: never.
   Duration crash_period{};
+  // That a datagram is also sent by a stranger, changed, or again by its sender, unchanged and late.
+  double forgery = 0;
 };
 
 struct Workload {
@@ -63,6 +65,7 @@ class LossyNetwork {
   void pump(std::uint32_t host);
   void wake_later(std::uint32_t host);
   void send(std::uint32_t from, Datagram datagram);
+  void forge(std::uint32_t from, std::uint32_t to, Bytes bytes);
   void deliver_later(std::uint32_t from, std::uint32_t to, Bytes bytes, Duration delay);
   void take_events(std::uint32_t host);
   void serve(std::uint32_t host, Taken request);

@@ -34,7 +34,10 @@ struct Taken {
 // Bytes that tell where they belong: position and owner.
 inline Bytes pattern(std::uint64_t owner, std::uint32_t length) {
   Bytes bytes(length);
-  for (std::uint32_t i = 0; i < length; ++i) bytes[i] = static_cast<std::byte>(mix_hash(owner, i / 8) >> (8 * (i % 8)));
+  for (std::uint32_t i = 0; i < length; i += 8) {
+    const std::uint64_t word = mix_hash(owner, i);
+    std::memcpy(bytes.data() + i, &word, std::min(8u, length - i));
+  }
   return bytes;
 }
 
