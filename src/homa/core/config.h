@@ -68,6 +68,8 @@ struct Config {
   std::uint64_t allocate_messages_min = 10'000;
   // Overrides what follows from the cutoffs (simulations).
   std::optional<std::uint8_t> max_scheduled_priority;
+  // Peers are taken to have our own cutoffs, rather than everything at one level, until they send theirs (simulations).
+  bool assume_own_cutoffs = false;
   // One CUTOFFS per peer in this time at most.
   Duration cutoffs_interval = Duration::milliseconds(4);
 

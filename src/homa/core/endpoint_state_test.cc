@@ -455,6 +455,30 @@ TEST(HomaLimits, IdlePeersAreForgottenInTheOrderTheyBecameIdle) {
   EXPECT_EQ(scene.endpoint().counters().refused_limit, 1u);
 }
 
+TEST(HomaLimits, TenThousandCallsToTenThousandPeersAreUnderWayAtOnce) {
+  Scene scene;
+  constexpr std::uint32_t kCalls = 10'000;
+  std::vector<RpcId> ids;
+  for (std::uint32_t i = 0; i < kCalls; ++i) {
+    scene.peer = ipv4_address(0x0b000000 + i, 9160);
+    ids.push_back(scene.call(2000).id);
+  }
+  EXPECT_EQ(scene.sent().size(), 2 * kCalls);
+  EXPECT_EQ(scene.endpoint().peer_count(), kCalls);
+  scene.ticks(14);
+  EXPECT_TRUE(scene.sent().empty());
+  for (std::uint32_t i = 0; i < kCalls; ++i) {
+    scene.peer = ipv4_address(0x0b000000 + (i * 7919) % kCalls, 9160);
+    scene.give(other_side(ids[(i * 7919) % kCalls]), Scene::data(10));
+  }
+  std::uint32_t answered = 0;
+  while (const std::optional<Taken> taken = scene.host.take(scene.host.client_port()))
+    answered += taken->event.kind == Event::Kind::response;
+  EXPECT_EQ(answered, kCalls);
+  EXPECT_EQ(scene.endpoint().rpc_count(), 0u);
+  EXPECT_EQ(scene.endpoint().next_deadline(), Instant::never()) << "ten thousand idle peers want nothing";
+}
+
 TEST(HomaLimits, SegmentsOfOneByteCostNoMoreThanTheLimitOfHoles) {
   Config config = Scene::unpaced();
   config.limits.gaps_per_message_max = 10;

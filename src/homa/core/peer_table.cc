@@ -28,7 +28,7 @@ PeerIndex PeerTable::find_or_create(const PeerAddress& address) {
   peer = {};
   peer.address = address;
   peer.is_ipv4 = homa::is_ipv4(address);
-  peer.cutoffs = assumed_cutoffs(config_.num_priorities);
+  peer.cutoffs = config_.assume_own_cutoffs ? own_cutoffs(config_) : assumed_cutoffs(config_.num_priorities);
   by_address_.insert(hash_of(address), index.value);
   link_idle(index);
   return index;

@@ -82,6 +82,7 @@ Results run_oracle(const Setup& setup) {
     Random& generator = generators[arrival.source];
     arrivals.push({arrival.when_ns + draw_gap_ns(generator, gap_ns), arrival.source});
     const Workload::Drawn drawn = setup.workload.draw(generator);
+    if (arrival.when_ns >= setup.warmup.nanoseconds) results.bytes_generated += drawn.length;
     auto destination = static_cast<std::uint32_t>(generator.below(hosts - 1));
     if (destination >= arrival.source) ++destination;
     const auto ideal = static_cast<double>(ideal_ns(setup, drawn.length, arrival.source / per_rack == destination / per_rack));
@@ -90,6 +91,8 @@ Results run_oracle(const Setup& setup) {
     downlinks[destination].add({own, results.started, arrival.when_ns, ideal - own, ideal, drawn.u});
   }
   for (Downlink& downlink : downlinks) downlink.run_until(static_cast<double>((setup.end + setup.drain).nanoseconds), done);
+  const double link_bytes = setup.topology.host_mbps * 1e6 / 8 * (setup.end - setup.warmup).as_seconds() * setup.share * hosts;
+  results.offered = static_cast<double>(results.bytes_generated) / link_bytes;
   results.simulated_ms = static_cast<double>(setup.end.nanoseconds) / 1e6;
   return results;
 }

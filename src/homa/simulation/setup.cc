@@ -45,6 +45,7 @@ void without_memory(Config& config) {
   config.limits.inbound_bytes_per_peer_max = config.limits.inbound_bytes_max = 0;
   config.limits.gaps_per_message_max = 1 << 20;
   config.allocate_cutoffs = false;
+  config.assume_own_cutoffs = true;
   config.retire_acked = config.retire_other = Duration{};
 }
 

@@ -41,7 +41,6 @@ Simulation::Simulation(const Setup& setup)
     host.endpoint = std::make_unique<Endpoint>(setup_.config, random.fork(), RpcId{2});
     GODWIT_CHECK(host.endpoint->open_port(kServerPort).has_value());
     GODWIT_CHECK(host.endpoint->open_port(kNoPort).has_value());
-    // Installed everywhere before the start.
   }
 }
 
