@@ -126,7 +126,10 @@ std::optional<Event> Endpoint::poll_event(Port port) {
   while (!socket.ready.empty()) {
     const RpcHandle handle = socket.ready.pop();
     Rpc* rpc = rpcs_.find(handle);
-    if (rpc == nullptr) continue;
+    if (rpc == nullptr) {
+      --socket.stale;
+      continue;
+    }
     Event event{.rpc = handle,
                 .id = rpc->id,
                 .peer = peers_.at(rpc->peer).address,
@@ -146,6 +149,7 @@ std::optional<Event> Endpoint::poll_event(Port port) {
       rpc->in.clear();
     else
       event.length = 0;
+    rpc->state = RpcState::outgoing;           // it waits for nobody any more
     end_rpc({}, handle.index, Retire::other);  // a client's end leaves no tombstone, so the time is not needed
     return event;
   }
@@ -250,7 +254,10 @@ void Endpoint::end_rpc(Instant now, RpcIndex index, Retire retire) {
     releases_.push({rpcs_.handle(index), rpc.out.exists() ? std::optional(rpc.out.buffer) : std::nullopt, garbage});
   --peer.rpcs;
   peers_.note_use(rpc.peer);
+  const bool was_waiting = rpc.state == RpcState::ready;
+  const std::uint32_t socket = rpc.socket;
   rpcs_.erase(index);
+  if (was_waiting) sockets_.note_stale(socket, [this](RpcHandle handle) { return rpcs_.find(handle) != nullptr; });
 }
 
 }  // namespace godwit::homa

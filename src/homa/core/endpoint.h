@@ -175,6 +175,8 @@ class Endpoint {
   std::uint64_t retired_evicted() const { return retired_.evicted(); }
   std::uint64_t control_packets_dropped() const { return outbox_.dropped(); }
   std::uint64_t pity_grants() const { return grants_.pity_grants(); }
+  // What the port's queue of events holds, those included whose RPC is over.
+  std::size_t waiting_handles(Port port) { return sockets_.at(sockets_.find(port)).ready.size(); }
   std::uint64_t inbound_bytes() const { return inbound_bytes_; }
   // Peers from which more could be granted; for the measurement of wasted bandwidth.
   std::size_t grantable_peers() const { return grants_.grantable_peers(); }

@@ -111,6 +111,21 @@ TEST(HomaLimits, TenThousandCallsToTenThousandPeersAreUnderWayAtOnce) {
   EXPECT_EQ(scene.endpoint().next_deadline(), Instant::never()) << "ten thousand idle peers want nothing";
 }
 
+TEST(HomaLimits, RequestsThatEndBeforeTheyAreTakenLeaveNothingInTheQueue) {
+  Scene scene;
+  for (const std::uint64_t kept : {2u, 4u}) scene.give(RpcId{kept}, Scene::data(100));
+  for (std::uint64_t id = 6; id < 6000; id += 2) {
+    scene.give(RpcId{id}, Scene::data(100));
+    scene.give(RpcId{id}, Unknown{});
+  }
+  EXPECT_EQ(scene.endpoint().rpc_count(), 2u);
+  EXPECT_LT(scene.endpoint().waiting_handles(kEchoPort), 100u);
+  EXPECT_EQ(scene.host.take(kEchoPort)->event.id, RpcId{3});
+  EXPECT_EQ(scene.host.take(kEchoPort)->event.id, RpcId{5});
+  EXPECT_FALSE(scene.host.take(kEchoPort));
+  EXPECT_EQ(scene.endpoint().waiting_handles(kEchoPort), 0u);
+}
+
 TEST(HomaLimits, SegmentsOfOneByteCostNoMoreThanTheLimitOfHoles) {
   Config config = Scene::unpaced();
   config.limits.gaps_per_message_max = 10;

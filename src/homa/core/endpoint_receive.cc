@@ -73,6 +73,7 @@ Placement Endpoint::handle_data(const Arrival& in, const Data& data, RpcIndex in
   tell_cutoffs(in, data, rpc.peer);
   const bool expected = rpc.state == RpcState::incoming || (rpc.is_client() && rpc.state == RpcState::outgoing);
   if (!expected) {
+    if (rpc.is_aging) Resender::handle_answer(rpc);  // the other side is there
     ++counters_.dropped_duplicate;
     counters_.redundant_bytes += data.segment_length;
     return {};

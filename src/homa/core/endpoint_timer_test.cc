@@ -135,6 +135,15 @@ TEST(HomaTimers, DataGrantAndBusyBreakTheSilenceOtherPacketsDoNot) {
   }
 }
 
+TEST(HomaTimers, ADuplicateOfARequestShowsThatItsClientIsThere) {
+  Scene scene;
+  scene.answer_request(2, 100'000);
+  scene.ticks(10);
+  scene.give(RpcId{2}, Scene::data(100));
+  scene.sent();
+  EXPECT_EQ(ticks_of(scene, PacketType::resend, 20), (std::vector<int>{15}));
+}
+
 TEST(HomaTimers, AnyPacketForAKnownRpcShowsThatThePeerLives) {
   for (const PacketBody& body : {PacketBody{Busy{}}, PacketBody{Resend{0, 0, 0}}, PacketBody{NeedAck{}}, PacketBody{Unknown{}}}) {
     Scene scene;

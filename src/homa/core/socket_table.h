@@ -16,6 +16,7 @@ namespace godwit::homa {
 struct Socket {
   Port port;
   RingQueue<RpcHandle> ready;  // handles of RPCs that are over meanwhile are skipped
+  std::size_t stale = 0;       // of them, those whose RPC is over
   bool is_announced = false;   // poll_readable() has or will have it
 };
 
@@ -31,6 +32,16 @@ class SocketTable {
 
   Socket& at(std::uint32_t socket) { return sockets_[socket]; }
   void push_ready(std::uint32_t socket, RpcHandle rpc);
+  // An RPC that waited for the application is over before it was taken. Once half of the handles are such, they are dropped:
+  // a peer could otherwise fill the queue of an application that does not poll.
+  template <class IsLive>
+  void note_stale(std::uint32_t socket, IsLive&& is_live) {
+    Socket& s = at(socket);
+    if (++s.stale < 32 || 2 * s.stale < s.ready.size()) return;
+    for (std::size_t left = s.ready.size(); left > 0; --left)
+      if (const RpcHandle rpc = s.ready.pop(); is_live(rpc)) s.ready.push(rpc);
+    s.stale = 0;
+  }
   // A socket that got its first RPC to take since it was last polled empty.
   std::optional<Port> poll_readable() { return readable_.empty() ? std::nullopt : next_readable(); }
 
