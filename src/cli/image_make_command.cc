@@ -63,7 +63,7 @@ int run_image_make(const Settings& settings, const MakeOptions& given) {
   options.tree.digest = options.digest;
   const Result<TreeKind> kind = tree_kind(options.index, options.tree.what);
   if (is_remote_place(options.index) || is_remote_place(store_path(options.store, options.index))) {
-    if (kind && *kind == TreeKind::blob) return run_remote_make(settings, options);
+    if (kind && *kind == TreeKind::none) return run_remote_make(settings, options);
     Console console(settings.json);
     return console.error(Error(ErrorKind::unsupported, "a tree is made here first: give local places for " + options.index +
                                                            " and its store"));

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/homa_commands.h"
 #include "cli/image_commands.h"
 #include "cli/image_remote_server.h"
 #include "cli/volume_commands.h"
@@ -27,6 +28,7 @@ int run_program(int argc, char** argv) {
   std::function<int()> command;
   add_volume_commands(app, settings, command);
   add_image_commands(app, settings, command);
+  add_homa_commands(app, settings, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

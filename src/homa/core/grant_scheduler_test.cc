@@ -1,0 +1,293 @@
+// homa.md 6.2: who is granted how far, at which priority.
+#include "homa/core/grant_scheduler.h"
+
+#include "homa/core/scene_test.h"
+
+namespace godwit::homa {
+namespace {
+
+struct Seen {
+  std::uint64_t id;
+  std::uint32_t offset;
+  std::uint8_t priority;
+  friend bool operator==(const Seen&, const Seen&) = default;
+  friend std::ostream& operator<<(std::ostream& out, const Seen& s) {
+    return out << s.id << " to " << s.offset << " at " << int{s.priority};
+  }
+};
+
+class Receiver : public Scene {
+ public:
+  using Scene::Scene;
+
+  // Grants that go out now, the RPCs by the client's id.
+  std::vector<Seen> grants() {
+    std::vector<Seen> seen;
+    for (const Packet& packet : sent())
+      if (const Grant* grant = std::get_if<Grant>(&packet.body))
+        seen.push_back({packet.sender_id.value ^ 1, grant->offset, grant->priority});
+    return seen;
+  }
+  // A sender of its own for each number.
+  PeerAddress sender(std::uint32_t number) const { return ipv4_address(0x0a000100 + number, 9160); }
+  void begin(std::uint32_t number, std::uint32_t length, std::uint32_t offset = 0) {
+    give_from(sender(number), RpcId{2 * number}, data(length, offset));
+  }
+  // As many packets of a message as give `bytes` bytes, in one batch.
+  void give_bytes(std::uint32_t number, std::uint32_t length, std::uint32_t bytes) {
+    for (std::uint32_t offset = 0; offset < bytes; offset += kMaxData)
+      give_from(sender(number), RpcId{2 * number}, data(length, offset), offset + kMaxData >= bytes);
+  }
+};
+
+TEST(HomaGrants, AShortMessageNeedsNone) {
+  Receiver receiver;
+  receiver.begin(1, 10'000);
+  EXPECT_TRUE(receiver.grants().empty());
+}
+
+// homa.md 3.6, E3: two packets in, rtt_bytes 10000.
+TEST(HomaGrants, TheWorkedExampleIsGranted) {
+  Receiver receiver;
+  receiver.give_bytes(1, 20'000, 2 * kMaxData);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'824, 0}}));
+}
+
+TEST(HomaGrants, RttBytesStayGrantedUntilTheTail) {
+  Receiver receiver;
+  constexpr std::uint32_t kLength = 100'000;
+  std::uint32_t incoming = 11'296;
+  for (std::uint32_t offset = 0; offset < kLength; offset += kMaxData) {
+    if (offset >= incoming) break;
+    receiver.begin(1, kLength, offset);
+    for (const Seen& grant : receiver.grants()) incoming = (grant.offset + kMaxData - 1) / kMaxData * kMaxData;
+    const std::uint32_t received = std::min(kLength, offset + kMaxData);
+    if (offset > 2 * kMaxData && incoming < kLength) {
+      EXPECT_GE(incoming - received, 8000u - kMaxData);
+      EXPECT_LE(incoming - received, 11'296u + kMaxData);
+    }
+  }
+  EXPECT_EQ(receiver.host.take(kEchoPort)->event.length, kLength);
+}
+
+TEST(HomaGrants, AGrantIncrementIsGivenAtLeast) {
+  Config config = Scene::unpaced();
+  config.grant_increment = 5000;
+  Receiver receiver(config);
+  receiver.give_bytes(1, 100'000, 2 * kMaxData);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 11'296 + 5000, 0}}));
+}
+
+TEST(HomaGrants, TheDutyCycleHoldsGrantsBackUntilEnoughIsMissing) {
+  Config config = Scene::unpaced();
+  config.duty_cycle_permille = 500;
+  Receiver receiver(config);
+  receiver.give_bytes(1, 100'000, 4 * kMaxData);
+  EXPECT_TRUE(receiver.grants().empty());
+  receiver.begin(1, 100'000, 4 * kMaxData);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 5 * 1412 + 10'000, 0}}));
+}
+
+TEST(HomaGrants, SeveralMessagesTakeTheLowestScheduledLevelsTheShortestTheHighest) {
+  Receiver receiver;
+  for (std::uint32_t i = 1; i <= 3; ++i) receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000), false);
+  for (std::uint32_t i = 1; i <= 3; ++i)
+    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000, kMaxData), false);
+  receiver.endpoint().handle_batch_end(receiver.now);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'824, 2}, {4, 12'824, 1}, {6, 12'824, 0}}));
+}
+
+TEST(HomaGrants, ExcessMessagesShareTheLowestLevel) {
+  Receiver receiver;
+  for (std::uint32_t i = 1; i <= 6; ++i) {
+    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000), false);
+    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000, kMaxData), false);
+  }
+  receiver.endpoint().handle_batch_end(receiver.now);
+  const std::vector<Seen> grants = receiver.grants();
+  ASSERT_EQ(grants.size(), 6u);
+  const std::uint8_t expected[] = {3, 2, 1, 0, 0, 0};
+  for (std::size_t i = 0; i < grants.size(); ++i) EXPECT_EQ(grants[i].priority, expected[i]) << i;
+}
+
+TEST(HomaGrants, OnlyTheBestMessageOfAPeerIsGranted) {
+  Receiver receiver;
+  const PeerAddress peer = receiver.sender(1);
+  for (const std::uint32_t offset : {0u, kMaxData}) {
+    receiver.give_from(peer, RpcId{2}, Scene::data(200'000, offset), false);
+    receiver.give_from(peer, RpcId{4}, Scene::data(100'000, offset), false);
+  }
+  receiver.endpoint().handle_batch_end(receiver.now);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{4, 12'824, 0}}));
+}
+
+TEST(HomaGrants, AmongEqualsTheEarlierMessageIsFirst) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 1;
+  config.byte_bound = false;
+  Receiver receiver(config);
+  for (const std::uint32_t offset : {0u, kMaxData})
+    for (const std::uint32_t number : {5u, 3u})
+      receiver.give_from(receiver.sender(number), RpcId{2 * number}, Scene::data(100'000, offset), false);
+  receiver.endpoint().handle_batch_end(receiver.now);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{10, 12'824, 1}}));
+}
+
+TEST(HomaGrants, NoMoreSendersThanTheOvercommitmentAreGranted) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 2;
+  config.byte_bound = false;
+  Receiver receiver(config);
+  for (std::uint32_t i = 1; i <= 4; ++i) {
+    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000), false);
+    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000, kMaxData), false);
+  }
+  receiver.endpoint().handle_batch_end(receiver.now);
+  const std::vector<Seen> grants = receiver.grants();
+  ASSERT_EQ(grants.size(), 2u);
+  EXPECT_EQ(grants[0].id, 2u);
+  EXPECT_EQ(grants[1].id, 4u);
+}
+
+TEST(HomaGrants, AShortNewcomerIsGrantedAtOnceThoughOthersHoldGrants) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 2;
+  config.byte_bound = false;
+  Receiver receiver(config);
+  for (std::uint32_t i = 1; i <= 2; ++i) receiver.give_bytes(i, 900'000, 2 * kMaxData);
+  EXPECT_EQ(receiver.grants().size(), 2u);
+  receiver.give_bytes(3, 20'000, 2 * kMaxData);
+  const std::vector<Seen> grants = receiver.grants();
+  ASSERT_EQ(grants.size(), 1u);
+  EXPECT_EQ(grants[0].id, 6u);
+}
+
+TEST(HomaGrants, TheBytesOnTheWayAreBounded) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 2;
+  Receiver receiver(config);
+  // 20000 bytes may be on the way; each message has 8472 announced and unreceived, and wants 1528 more.
+  for (std::uint32_t i = 1; i <= 3; ++i) {
+    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000), false);
+    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000, kMaxData), false);
+  }
+  receiver.endpoint().handle_batch_end(receiver.now);
+  EXPECT_EQ(receiver.grants().size(), 2u);
+  // A whole unscheduled message on its way leaves too little for the second.
+  Receiver beside(config);
+  beside.give_from(beside.sender(9), RpcId{18}, Scene::data(10'000), false);
+  for (std::uint32_t i = 1; i <= 2; ++i) {
+    beside.give_from(beside.sender(i), RpcId{2 * i}, Scene::data(i * 100'000), false);
+    beside.give_from(beside.sender(i), RpcId{2 * i}, Scene::data(i * 100'000, kMaxData), false);
+  }
+  beside.endpoint().handle_batch_end(beside.now);
+  EXPECT_EQ(beside.grants().size(), 1u);
+}
+
+TEST(HomaGrants, ALyingSenderDoesNotStopTheOthers) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 4;
+  Receiver receiver(config);
+  Data lie = Scene::data(1'000'000);
+  lie.incoming = 1'000'000;
+  receiver.give_from(receiver.sender(9), RpcId{18}, lie);
+  receiver.give_bytes(1, 100'000, 2 * kMaxData);
+  EXPECT_EQ(receiver.grants().size(), 1u);
+}
+
+TEST(HomaGrants, ASenderThatSendsMoreThanItWasGrantedIsGrantedOn) {
+  Receiver receiver;
+  // It rounded our grant of 12824 up to 14120; all of that comes.
+  receiver.give_bytes(1, 100'000, 10 * kMaxData);
+  receiver.grants();
+  receiver.begin(1, 100'000, 10 * kMaxData);
+  const std::vector<Seen> grants = receiver.grants();
+  ASSERT_EQ(grants.size(), 1u);
+  EXPECT_EQ(grants[0].offset, 11 * kMaxData + 10'000);
+}
+
+TEST(HomaGrants, AMessageIsGrantedToItsEndOnceAndThenLeaves) {
+  Receiver receiver;
+  receiver.give_bytes(1, 12'000, 2 * kMaxData);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'000, 0}}));
+  EXPECT_EQ(receiver.endpoint().grantable_peers(), 0u);
+  receiver.begin(1, 12'000, 2 * kMaxData);
+  EXPECT_TRUE(receiver.grants().empty());
+}
+
+TEST(HomaGrants, ARunGivesTenGrantsAtMost) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 20;
+  Receiver receiver(config);
+  for (std::uint32_t i = 1; i <= 15; ++i) {
+    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 50'000), false);
+    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 50'000, kMaxData), false);
+  }
+  receiver.endpoint().handle_batch_end(receiver.now);
+  EXPECT_EQ(receiver.grants().size(), 10u);
+  receiver.endpoint().handle_batch_end(receiver.now);
+  EXPECT_EQ(receiver.grants().size(), 5u);
+}
+
+TEST(HomaGrants, AStalledMessageLosesItsRankUntilItsNextData) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 1;
+  config.byte_bound = false;
+  Receiver receiver(config);
+  receiver.give_bytes(1, 100'000, 2 * kMaxData);
+  receiver.give_bytes(2, 200'000, 2 * kMaxData);
+  EXPECT_EQ(receiver.grants().size(), 1u) << "only the shorter";
+  receiver.give_from(receiver.sender(1), RpcId{2}, Busy{});
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{4, 12'824, 3 - 3}})) << "the other has the rank now, alone";
+  receiver.begin(1, 100'000, 2 * kMaxData);
+  const std::vector<Seen> grants = receiver.grants();
+  ASSERT_EQ(grants.size(), 1u);
+  EXPECT_EQ(grants[0].id, 2u);
+}
+
+TEST(HomaGrants, AStalledMessageDoesNotHideItsPeersNext) {
+  Receiver receiver;
+  const PeerAddress peer = receiver.sender(1);
+  for (const std::uint32_t offset : {0u, kMaxData})
+    for (const std::uint32_t id : {2u, 4u}) receiver.give_from(peer, RpcId{id}, Scene::data(id * 50'000, offset));
+  EXPECT_EQ(receiver.grants().back().id, 2u);
+  receiver.give_from(peer, RpcId{2}, Busy{});
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{4, 12'824, 0}}));
+}
+
+TEST(HomaGrants, IfAllAreStalledTheyAreTreatedAsNormal) {
+  Receiver receiver;
+  receiver.give_from(receiver.sender(1), RpcId{2}, Scene::data(100'000), false);
+  receiver.give_from(receiver.sender(1), RpcId{2}, Busy{}, false);
+  EXPECT_TRUE(receiver.grants().empty());
+  receiver.give_from(receiver.sender(1), RpcId{2}, Scene::data(100'000, kMaxData), false);
+  receiver.give_from(receiver.sender(1), RpcId{2}, Busy{});
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'824, 0}}));
+}
+
+TEST(HomaGrants, NowAndThenTheOldestIsPitied) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 1;
+  config.byte_bound = false;
+  config.grant_increment = 10'000;
+  config.grant_fifo_permille = 500;  // after each 10000 bytes granted normally
+  Receiver receiver(config);
+  receiver.give_bytes(1, 900'000, 2 * kMaxData);  // the oldest, and the longest
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 21'296, 0}})) << "alone so far";
+  receiver.give_bytes(2, 100'000, 2 * kMaxData);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{4, 21'296, 1}, {2, 31'296, 3}}));
+  EXPECT_EQ(receiver.endpoint().pity_grants(), 1u);
+}
+
+TEST(HomaGrants, WithoutAnIncrementNobodyIsPitied) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 1;
+  config.byte_bound = false;
+  Receiver receiver(config);
+  receiver.give_bytes(1, 900'000, 2 * kMaxData);
+  receiver.give_bytes(2, 500'000, 300 * kMaxData);
+  EXPECT_EQ(receiver.endpoint().pity_grants(), 0u);
+}
+
+}  // namespace
+}  // namespace godwit::homa
