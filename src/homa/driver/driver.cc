@@ -130,7 +130,7 @@ void Driver::transmit() {
     if (socket_->blocked() == UdpSocket::Blocked::for_a_while) send_again_ = now() + kSendAgain;
     if (outgoing_begin_ < outgoing_end_) break;
   }
-  report_unreachable(now());
+  report_unreachable();
   // Buffers that datagrams of the queue point into must stay.
   if (outgoing_begin_ == outgoing_end_) free_released();
 }
@@ -148,11 +148,11 @@ void Driver::free_released() {
   }
 }
 
-void Driver::report_unreachable(Instant at) {
+void Driver::report_unreachable() {
   Unreachable news;
   while (socket_->poll_unreachable(news)) {
     if (news.mtu != 0) narrow_mtu_ = narrow_mtu_ == 0 ? news.mtu : std::min(narrow_mtu_, news.mtu);
-    endpoint_.handle_unreachable(at, news.peer, news.error);
+    endpoint_.handle_unreachable(now(), news.peer, news.error);
   }
 }
 
@@ -222,7 +222,7 @@ void Driver::wait(Instant latest) {
   if (last_received_ == 0 && until > at) {
     const Duration patience = std::max(options_.spin, until - at < options_.pace_spin ? options_.pace_spin : Duration{});
     const Instant spin_end = std::min(until, at + patience);
-    while (last_received_ == 0 && at < spin_end) {
+    while (last_received_ == 0 && at < spin_end && !is_woken_.load(std::memory_order_relaxed)) {
       at = now();
       is_drained = receive_waiting(at);
     }
@@ -232,7 +232,7 @@ void Driver::wait(Instant latest) {
       is_drained = receive_waiting(at);
     }
   }
-  report_unreachable(at);
+  report_unreachable();
   // Not before everything that waits has been handed in, or a process that was stopped would take its peers for dead.
   if (is_drained && endpoint_.next_deadline() <= at) endpoint_.handle_timeout(at);
 }
@@ -247,12 +247,14 @@ void Driver::sleep(Instant at, Instant until) {
   if (!for_ever) patience = timespec_of(until - at);
   if (ppoll(descriptors, 2, for_ever ? nullptr : &patience, nullptr) <= 0) return;
   if ((descriptors[1].revents & POLLIN) == 0) return;
+  is_woken_.store(false, std::memory_order_relaxed);
   std::uint64_t count = 0;
   // Nothing to read means that somebody else took the wake-up, and that is as good.
   [[maybe_unused]] const ssize_t got = read(wake_descriptor_, &count, sizeof count);
 }
 
 void Driver::wake() {
+  is_woken_.store(true, std::memory_order_relaxed);
   const std::uint64_t one = 1;
   // It fails only when the counter is full, and then the wait ends anyway.
   [[maybe_unused]] const ssize_t written = write(wake_descriptor_, &one, sizeof one);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -47,6 +48,7 @@ class Driver {
   static Instant now();
 
   MessagePool& pool() { return pool_; }
+  const MessagePool& pool() const { return pool_; }
   const UdpSocket& socket() const { return *socket_; }
   Endpoint& endpoint() { return endpoint_; }
   const Endpoint& endpoint() const { return endpoint_; }
@@ -73,7 +75,7 @@ class Driver {
 
   std::uint64_t outbound_bytes() const { return outbound_bytes_; }
   std::uint64_t sleeps() const { return sleeps_; }
-  // The narrowest way that the network told us of; 0: none was too narrow.
+  // Not 0: our datagrams were too long for the way to somebody; the least MTU that the network told, or 1 if it did not say.
   std::uint32_t narrow_mtu() const { return narrow_mtu_; }
 
  private:
@@ -91,7 +93,7 @@ class Driver {
   Instant next_due() const;
   void sleep(Instant now, Instant until);
   void free_released();
-  void report_unreachable(Instant now);
+  void report_unreachable();
 
   const DriverOptions options_;
   MessagePool pool_;
@@ -104,6 +106,7 @@ class Driver {
   std::size_t outgoing_begin_ = 0, outgoing_end_ = 0;
   std::optional<Instant> send_again_;  // the kernel refused and will not tell when it takes more
   std::uint64_t outbound_bytes_ = 0;
+  std::atomic<bool> is_woken_ = false;
   std::size_t last_received_ = 0;
   std::uint64_t sleeps_ = 0;
   std::uint32_t narrow_mtu_ = 0;
