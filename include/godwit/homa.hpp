@@ -174,7 +174,7 @@ struct TransportOptions {
   // What is not given here is found out: the link's speed and the greatest packet from the network interface that `bind` names.
   std::optional<std::uint32_t> link_mbps{};  // 0: no pacing
   std::optional<std::uint32_t> mtu{};       // of the whole way, IP header included
-  // What the link carries while a full packet goes there and a short one comes back; measure_rtt_bytes() tells. None: 60,000.
+  // What the link carries while a full packet goes there and a short one comes back; measure() tells. None: 60,000.
   std::optional<std::uint32_t> rtt_bytes{};
   // Time to look for packets without sleeping. None: 50 us where there are more than two CPUs, else nothing.
   std::optional<std::chrono::nanoseconds> spin{};
@@ -200,6 +200,15 @@ struct Latencies {
   std::chrono::nanoseconds sum{};
   std::chrono::nanoseconds least{}, most{};
   std::chrono::nanoseconds p50{}, p90{}, p99{}, p999{};
+};
+
+// What happened so far; metrics() has all of it.
+struct Totals {
+  std::uint64_t calls_completed = 0, calls_failed = 0, requests_delivered = 0;
+  std::uint64_t datagrams_sent = 0, datagrams_received = 0;
+  std::uint64_t retransmitted_packets = 0;  // data that we sent again
+  std::uint64_t resends_sent = 0;           // times that we asked for data again
+  std::uint64_t system_calls = 0;           // that sent, received or slept
 };
 
 class Transport {
@@ -259,8 +268,11 @@ class Transport {
   GODWIT_HOMA_API std::string metrics() const;
   // Of completed calls. Thread-safe.
   GODWIT_HOMA_API Latencies latencies() const;
+  GODWIT_HOMA_API Totals totals() const;
   // Packets kept at a FREEZE, one per line, oldest first; nothing if there was none since it was last asked. Thread-safe.
   GODWIT_HOMA_API std::optional<std::string> frozen_trace();
+  // How much of a message goes into one packet.
+  GODWIT_HOMA_API std::size_t packet_bytes() const;
   // What was found out at open(), in a sentence.
   GODWIT_HOMA_API std::string describe() const;
 
@@ -311,10 +323,19 @@ inline Transport::Awaiter Transport::call(const Address& to, std::uint16_t port,
   return Awaiter(*this, to, port, make_message(request), options);
 }
 
-// Measures the way to a server that echoes (as `godwit homa echo` does): the best of `count` calls of a full packet answered by a
-// short one is not to be had from an echo, so short and full ones are told apart. Gives what TransportOptions::rtt_bytes should be
-// for a link of `link_mbps`. Needs a transport without a thread of its own.
-GODWIT_HOMA_API Outcome<std::uint32_t> measure_rtt_bytes(Transport& transport, const Address& server, std::uint16_t port,
-                                                         std::uint32_t link_mbps, int count = 200);
+// What measure() found out about the way to a server.
+struct Way {
+  Latencies short_calls;           // of 100 bytes
+  Latencies packet_calls;          // of one full packet
+  double megabits_per_second = 0;  // one way, by calls of 1 MB, four at a time
+  std::uint64_t retransmitted_packets = 0;
+  // What TransportOptions::rtt_bytes should be there: what the link carries in half of a short and half of a full packet's time.
+  std::uint32_t rtt_bytes = 0;
+};
+
+// Measures the way to a server that echoes, as `godwit homa echo` does; some `count` calls of each kind. `link_mbps` as
+// TransportOptions' (0: as fast as it was measured). Needs a transport without a thread of its own, which nobody else uses.
+GODWIT_HOMA_API Outcome<Way> measure(Transport& transport, const Address& server, std::uint16_t port, std::uint32_t link_mbps,
+                                     int count = 200);
 
 }  // namespace godwit::homa

@@ -432,11 +432,23 @@ std::string Transport::metrics() const {
 
 Latencies Transport::latencies() const {
   Latencies out;
+  impl_->run_there([&] { out = latencies_of(impl_->latencies); });
+  return out;
+}
+
+Totals Transport::totals() const {
+  Totals out;
   impl_->run_there([&] {
-    const LatencyHistogram& h = impl_->latencies;
-    const auto ns = [](Duration d) { return std::chrono::nanoseconds(d.nanoseconds); };
-    out = {h.count(),           ns(h.sum()),           ns(h.least()),         ns(h.most()),
-           ns(h.quantile(0.5)), ns(h.quantile(0.9)), ns(h.quantile(0.99)), ns(h.quantile(0.999))};
+    const Counters& core = impl_->driver->endpoint().counters();
+    const UdpSocket::Counters& socket = impl_->driver->socket().counters();
+    out = {.calls_completed = core.calls_completed,
+           .calls_failed = core.calls_failed,
+           .requests_delivered = core.requests_delivered,
+           .datagrams_sent = socket.datagrams_sent,
+           .datagrams_received = socket.datagrams_received,
+           .retransmitted_packets = core.retransmitted_packets,
+           .resends_sent = core.sent[index_of(PacketType::resend)],
+           .system_calls = socket.send_calls + socket.receive_calls + impl_->driver->sleeps()};
   });
   return out;
 }
@@ -453,6 +465,10 @@ std::optional<std::string> Transport::frozen_trace() {
     }
   });
   return text;
+}
+
+std::size_t Transport::packet_bytes() const {
+  return impl_->driver->endpoint().config().max_data;
 }
 
 std::string Transport::describe() const {
