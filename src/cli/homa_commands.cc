@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/homa_network_commands.h"
 #include "cli/homa_simulate_command.h"
 
 namespace godwit::cli {
@@ -42,7 +43,8 @@ void add_simulate(CLI::App& group, const Settings& settings, std::function<int()
 void add_homa_commands(CLI::App& app, const Settings& settings, std::function<int()>& command) {
   CLI::App* group = app.add_subcommand("homa", "a message transport in which short messages overtake long ones");
   group->require_subcommand(1)->fallthrough();
-  group->footer("Example:\n  godwit homa simulate --setup rack16 --workload w1");
+  group->footer("Example:\n  godwit homa bench");
+  add_homa_network_commands(*group, settings, command);
   add_simulate(*group, settings, command);
   for (CLI::App* verb : group->get_subcommands(nullptr)) verb->fallthrough();
 }

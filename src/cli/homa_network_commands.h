@@ -1,0 +1,18 @@
+// The command line of those verbs of `godwit homa …` that use a network: echo, ping, bench, doctor; and of tc and dump, which tell
+// about one.
+#pragma once
+
+#include <functional>
+
+#include "cli/host_run.h"
+
+namespace CLI {
+class App;
+}
+
+namespace godwit::cli {
+
+// Adds the verbs to the group; the one that is chosen leaves in `command` what is to be run.
+void add_homa_network_commands(CLI::App& group, const Settings& settings, std::function<int()>& command);
+
+}  // namespace godwit::cli

@@ -1,0 +1,268 @@
+#include "homa/driver/driver.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "homa/driver/datagram_text.h"
+#include "homa/driver/kernel_address.h"
+#include "homa/driver/latency_histogram.h"
+#include "homa/driver/link_facts.h"
+#include "homa/driver/metrics_text.h"
+
+namespace godwit::homa {
+
+namespace {
+
+constexpr Port kEcho{99};
+
+DriverOptions options_of(std::uint32_t max_data = 1412) {
+  DriverOptions options;
+  options.udp.bind = ipv4_address(0x7f000001, 0);
+  options.config.max_data = max_data;
+  options.config.link_mbps = 0;
+  options.config.tick = Duration::milliseconds(20);
+  options.seed = 1;
+  return options;
+}
+
+std::unique_ptr<Driver> open(const DriverOptions& options) {
+  Result<std::unique_ptr<Driver>> driver = Driver::open(options);
+  if (!driver) {
+    ADD_FAILURE() << driver.error().message();
+    std::abort();
+  }
+  return std::move(*driver);
+}
+
+// A socket that is nobody's peer yet, and what it sends.
+class Stranger {
+ public:
+  Stranger() : descriptor_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {}
+  ~Stranger() { close(descriptor_); }
+  void send(const PeerAddress& to, const Packet& packet, ConstBytes data = {}) {
+    std::array<std::byte, kHeaderSizeMax> header;
+    Bytes bytes = to_bytes(ConstBytes(header).first(encode_packet(packet, header)));
+    append(bytes, data);
+    send(to, bytes);
+  }
+  void send(const PeerAddress& to, ConstBytes bytes) {
+    const KernelAddress name(to, false);
+    EXPECT_EQ(sendto(descriptor_, bytes.data(), bytes.size(), 0, name.data(), name.size()), static_cast<ssize_t>(bytes.size()));
+  }
+
+ private:
+  int descriptor_;
+};
+
+Packet request_packet(RpcId id, std::uint32_t length) {
+  return {kFirstClientPort, kEcho, id,
+          Data{.message_length = length, .incoming = length, .cutoff_version = 1, .offset = 0, .segment_length = length, .ack = {}}};
+}
+
+std::optional<Delivery> next_event(Driver& driver, Port port = kEcho) {
+  driver.transmit();
+  driver.wait(Driver::now());
+  return driver.poll_event(port);
+}
+
+}  // namespace
+
+TEST(MessagePool, GivesRoomForEveryLengthAndTakesItBack) {
+  MessagePool pool(1 << 20);
+  for (const std::uint32_t size : {1U, 256U, 257U, 384U, 385U, 65'536U, 65'537U, 1'000'000U, 40'000'000U}) {
+    const MessageBuffer buffer = pool.take(size);
+    ASSERT_TRUE(buffer);
+    EXPECT_GE(buffer.capacity(), size);
+    EXPECT_LE(buffer.capacity(), std::max(256U, size + size / 2)) << size;
+    buffer.data()[0] = buffer.data()[size - 1] = std::byte{1};
+    EXPECT_EQ(pool.used_bytes(), buffer.capacity());
+  }
+  EXPECT_EQ(pool.used_bytes(), 0U);
+  EXPECT_LE(pool.kept_bytes(), std::size_t{1} << 20);
+}
+
+TEST(MessagePool, UsesABufferAgainAndKeepsNoMoreThanItMay) {
+  MessagePool pool(4096);
+  const std::byte* first = pool.take(1000).data();
+  EXPECT_EQ(pool.take(1000).data(), first);
+  {
+    std::vector<MessageBuffer> many;
+    for (int i = 0; i < 100; ++i) many.push_back(pool.take(1000));
+  }
+  EXPECT_LE(pool.kept_bytes(), 4096U);
+}
+
+TEST(MessagePool, BuffersOutliveItOnOtherThreads) {
+  MessageBuffer left;
+  {
+    MessagePool pool(1 << 20);
+    left = pool.take(5000);
+  }
+  std::thread([last = std::move(left)] { EXPECT_TRUE(last); }).join();
+}
+
+TEST(LatencyHistogram, TellsQuantilesToAnEighth) {
+  LatencyHistogram h;
+  EXPECT_EQ(h.quantile(0.5).nanoseconds, 0);
+  for (std::int64_t us = 1; us <= 1000; ++us) h.record(Duration::microseconds(us));
+  const struct {
+    double q;
+    double us;
+  } rows[] = {{0.001, 1}, {0.5, 500}, {0.9, 900}, {0.99, 990}, {1, 1000}};
+  for (const auto& row : rows) {
+    const double got = static_cast<double>(h.quantile(row.q).nanoseconds) / 1000;
+    EXPECT_GE(got, row.us) << row.q;
+    EXPECT_LE(got, row.us * 1.13) << row.q;
+  }
+  EXPECT_EQ(h.count(), 1000U);
+  EXPECT_EQ(h.least().nanoseconds, 1000);
+  EXPECT_EQ(h.most().nanoseconds, 1'000'000);
+  EXPECT_LE(h.count_up_to(Duration::microseconds(100)), 100U);
+  EXPECT_GE(h.count_up_to(Duration::microseconds(100)), 85U);
+}
+
+TEST(KernelAddress, TextIsReadAsItIsWritten) {
+  for (const char* text : {"127.0.0.1:9160", "[::1]:1", "[2001:db8::7]:65535"}) {
+    const Result<PeerAddress> address = resolve_peer(text, 5);
+    ASSERT_TRUE(address) << address.error().message();
+    EXPECT_EQ(text_of(*address), text);
+  }
+  EXPECT_EQ(text_of(*resolve_peer("127.0.0.1", 5)), "127.0.0.1:5");
+  EXPECT_EQ(text_of(*resolve_peer("[::1]", 5)), "[::1]:5");
+  for (const char* text : {"", ":1", "::1", "[::1", "[::1]x", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:1x"})
+    EXPECT_FALSE(resolve_peer(text, 5)) << text;
+}
+
+TEST(LinkFacts, LoopbackIsKnown) {
+  const LinkFacts facts = link_facts(ipv4_address(0x7f000001, 0));
+  EXPECT_TRUE(facts.is_loopback);
+  EXPECT_GE(facts.mtu, 1500U);
+  EXPECT_FALSE(link_facts(PeerAddress{}).is_loopback);
+}
+
+TEST(Driver, TenThousandIdlePeersWantNoWakeUps) {
+  const std::unique_ptr<Driver> server = open(options_of());
+  ASSERT_TRUE(server->open_port(kEcho));
+  const PeerAddress at = server->socket().local_address();
+  constexpr int kPeers = 10'000;
+  for (int i = 0; i < kPeers; ++i) {
+    Stranger stranger;
+    const RpcId id{2 + 2 * static_cast<std::uint64_t>(i)};
+    stranger.send(at, request_packet(id, 5), as_bytes("hello"));
+    std::optional<Delivery> request;
+    while (!request) request = next_event(*server);
+    ASSERT_TRUE(server->reply(request->event.rpc, std::move(request->bytes), 5));
+    server->transmit();
+    stranger.send(at, {kFirstClientPort, kEcho, id, Ack{}});
+    while (server->endpoint().rpc_count() > 0) ASSERT_FALSE(next_event(*server));
+  }
+  server->transmit();  // gives the last buffer back
+  EXPECT_EQ(server->endpoint().next_deadline(), Instant::never());
+  EXPECT_EQ(server->pool().used_bytes(), 0U);
+  EXPECT_GT(server->endpoint().peer_count(), kPeers / 2U);  // the kernel gives a port again at times
+}
+
+TEST(Driver, DeclaredLengthsCostNoMemoryBeforeTheirBytesCome) {
+  const std::unique_ptr<Driver> server = open(options_of());
+  ASSERT_TRUE(server->open_port(kEcho));
+  Stranger stranger;
+  constexpr std::uint64_t kRequests = 200;
+  for (std::uint64_t i = 1; i <= kRequests; ++i) {
+    Packet packet = request_packet(RpcId{2 * i}, 1);
+    std::get<Data>(packet.body).message_length = 1'000'000;
+    stranger.send(server->socket().local_address(), packet, as_bytes("x"));
+  }
+  while (server->endpoint().counters().received[index_of(PacketType::data)] < kRequests) server->wait(Driver::now());
+  EXPECT_EQ(server->endpoint().inbound_bytes(), 67U * 1'000'000);
+  EXPECT_EQ(server->endpoint().counters().refused_limit, kRequests - 67);
+}
+
+TEST(Driver, JunkIsCountedAndChangesNothing) {
+  const std::unique_ptr<Driver> server = open(options_of());
+  ASSERT_TRUE(server->open_port(kEcho));
+  Stranger stranger;
+  stranger.send(server->socket().local_address(), Bytes(3000, std::byte{7}));
+  stranger.send(server->socket().local_address(), Bytes());
+  stranger.send(server->socket().local_address(), Bytes(27));
+  const auto junk = [&] {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t count : server->endpoint().counters().malformed) sum += count;
+    return sum;
+  };
+  while (junk() < 3) server->wait(Driver::now());
+  EXPECT_EQ(server->endpoint().rpc_count(), 0U);
+  EXPECT_EQ(server->endpoint().peer_count(), 0U);
+}
+
+TEST(Driver, SegmentsGoAsOneAndComeAsOneWhereTheKernelCan) {
+  const std::unique_ptr<Driver> server = open(options_of());
+  const std::unique_ptr<Driver> client = open(options_of());
+  if (!client->socket().has_gso() || !server->socket().has_gro()) GTEST_SKIP() << "this kernel has no UDP GSO or GRO";
+  ASSERT_TRUE(server->open_port(kEcho));
+  const Port from = *client->open_port(kNoPort);
+  const std::uint32_t length = 8 * 1412;
+  ASSERT_TRUE(client->call(from, server->socket().local_address(), kEcho, client->pool().take(length), length, 7));
+  client->transmit();
+  EXPECT_EQ(client->socket().counters().send_calls, 1U);
+  EXPECT_EQ(client->socket().counters().datagrams_sent, 8U);
+  std::optional<Delivery> request;
+  while (!request) request = next_event(*server);
+  EXPECT_EQ(request->event.length, length);
+  EXPECT_EQ(server->socket().counters().datagrams_received, 8U);
+  EXPECT_GE(server->socket().counters().coalesced_receptions, 1U);
+}
+
+TEST(Driver, AShortCallTakesOneSystemCallToSendAndOneToReceive) {
+  const std::unique_ptr<Driver> server = open(options_of());
+  const std::unique_ptr<Driver> client = open(options_of());
+  ASSERT_TRUE(server->open_port(kEcho));
+  const Port from = *client->open_port(kNoPort);
+  ASSERT_TRUE(client->call(from, server->socket().local_address(), kEcho, client->pool().take(100), 100, 7));
+  client->transmit();
+  std::optional<Delivery> request = next_event(*server);
+  ASSERT_TRUE(request);
+  ASSERT_TRUE(server->reply(request->event.rpc, std::move(request->bytes), 100));
+  server->transmit();
+  std::optional<Delivery> response = next_event(*client, from);
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->event.cookie, 7U);
+  for (const Driver* driver : {server.get(), client.get()}) {
+    EXPECT_EQ(driver->socket().counters().receive_calls, 1U);
+    EXPECT_EQ(driver->sleeps(), 0U);
+  }
+  EXPECT_EQ(client->socket().counters().send_calls, 1U);
+}
+
+TEST(Driver, AWakeUpEndsAWait) {
+  const std::unique_ptr<Driver> driver = open(options_of());
+  std::thread other([&] { driver->wake(); });
+  driver->wait(Instant::never());
+  other.join();
+}
+
+TEST(MetricsText, HasEveryFamilyOnceWithHelpAndType) {
+  const std::unique_ptr<Driver> driver = open(options_of());
+  LatencyHistogram calls;
+  calls.record(Duration::microseconds(20));
+  const std::string text = metrics_text(*driver, calls);
+  for (const char* line : {"# TYPE godwit_homa_calls_started_total counter\ngodwit_homa_calls_started_total 0\n",
+                           "godwit_homa_packets_sent_total{type=\"NEED_ACK\"} 0\n", "godwit_homa_call_seconds_bucket{le=\"+Inf\"} 1\n",
+                           "godwit_homa_call_seconds_bucket{le=\"1.6e-05\"} 0\n", "godwit_homa_call_seconds_count 1\n",
+                           "godwit_homa_sent_bytes_total{priority=\"7\"} 0\n"})
+    EXPECT_NE(text.find(line), std::string::npos) << line;
+}
+
+TEST(DatagramText, TellsPacketsHeadersAndJunk) {
+  const Packet packet = request_packet(RpcId{2}, 1000);
+  std::array<std::byte, kHeaderSizeMax> header;
+  const std::size_t size = encode_packet(packet, header);
+  EXPECT_EQ(describe_datagram(ConstBytes(header).first(size)), describe(packet));
+  EXPECT_TRUE(is_packet(ConstBytes(header).first(size)));
+  EXPECT_FALSE(is_packet(as_bytes("hello")));
+  EXPECT_EQ(describe_datagram(as_bytes("hello")).find("no packet"), 0U);
+}
+
+}  // namespace godwit::homa

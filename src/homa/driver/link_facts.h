@@ -1,0 +1,30 @@
+// What this machine knows about the network interface that an address belongs to.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "homa/core/ids.h"
+
+namespace godwit::homa {
+
+struct LinkFacts {
+  std::string interface;  // "": none in particular
+  std::uint32_t mtu = 1500;
+  std::optional<std::uint32_t> speed_mbps;  // as the card says; virtual ones do not
+  bool is_loopback = false;
+};
+
+// Of the interface with this address. For the unspecified address: the least MTU and the best speed of those that are up, loopback
+// left out.
+LinkFacts link_facts(const PeerAddress& local);
+
+// The address that this machine would use towards `peer`. ErrorKind::io if there is no way.
+Result<PeerAddress> local_address_towards(const PeerAddress& peer);
+
+// The first line of a file below /proc or /sys; nothing if there is none.
+std::optional<std::string> read_line(const std::string& path);
+
+}  // namespace godwit::homa
