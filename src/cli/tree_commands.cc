@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "chunks/driver/index_file.h"
 #include "chunks/driver/indexed_archive.h"
+#include "cli/image_places.h"
 
 namespace godwit::cli {
 
@@ -251,9 +252,10 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
     return work(console, std::move(*input));
   }
   ImageRun run(settings, 0);
-  Result<chunks::Index> index = chunks::read_index_file(name);
+  Result<chunks::Index> index = read_index(name);
   if (!index) return run.console().error(index.error());
-  const Result<std::unique_ptr<chunks::ChunkStore>> stores = open_stores_to_read(store_path(store, name), store, run);
+  const Result<std::unique_ptr<chunks::ChunkStore>> stores =
+      open_stores_to_read(store_path(store, name), store, !index->entries.empty(), run);
   if (!stores) return run.console().error(stores.error());
   chunks::IndexedArchive archive(std::move(*index), **stores, run.loop());
   std::thread reader([&] {
