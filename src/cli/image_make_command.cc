@@ -65,8 +65,8 @@ int run_image_make(const Settings& settings, const MakeOptions& given) {
   if (is_remote_place(options.index) || is_remote_place(store_path(options.store, options.index))) {
     if (kind && *kind == TreeKind::none) return run_remote_make(settings, options);
     Console console(settings.json);
-    return console.error(Error(ErrorKind::unsupported, "a tree is made here first: give local places for " + options.index +
-                                                           " and its store"));
+    return console.error(
+        Error(ErrorKind::unsupported, "a tree is made here first: give local places for " + options.index + " and its store"));
   }
   if (kind && *kind == TreeKind::archive) {
     Console console(settings.json);
