@@ -69,6 +69,23 @@ cmp -s target blob || fail "in place gives another file"
 cmp -s out.seeded blob || fail "a seed gives another file"
 echo "seeds and in place: ok"
 
+# Devices: written in place, only where they differ, and made into the same image again.
+truncate -s 5001216 device.img
+if [ "$(id -u)" -eq 0 ] && device=$(losetup -f --show device.img 2>/dev/null); then
+  trap 'losetup -d "$device" 2>/dev/null; rm -rf "$work"' EXIT
+  "$godwit" image extract blob.caibx "$device" --no-sync
+  cmp -s -n 5000000 "$device" blob || fail "another blob on a device"
+  "$godwit" image extract blob.caibx "$device" --no-sync --json | grep -q '"bytes_fetched":0,' || fail "a device is written where it is right"
+  "$godwit" image make device.caibx "$device" --no-sync >/dev/null
+  "$godwit" image cat device.caibx --length 5000000 | cmp -s - blob || fail "another image of a device"
+  refused 1 "has 5001216 bytes, the blob 20000000" -- "$godwit" image extract sparse.caibx "$device" --no-sync
+  losetup -d "$device"
+  trap 'rm -rf "$work"' EXIT
+  echo "devices: ok"
+else
+  echo "skipped: no loop device can be set up here, so none is written"
+fi
+
 # What goes wrong is said with its place.
 find default.castr -name '*.cacnk' -size +8k | sort >chunks
 victim=$(head -n 1 chunks)
