@@ -67,7 +67,7 @@ int run_image_extract(const Settings& settings, const ExtractOptions& options) {
   const Result<chunks::Index> index = read_index(options.index);
   if (!index) return run.console().error(index.error());
   const Result<std::unique_ptr<chunks::ChunkStore>> store =
-      open_stores_to_read(store_path(options.store, options.index), options.store, run);
+      open_stores_to_read(store_path(options.store, options.index), options.store, !index->entries.empty(), run);
   if (!store) return run.console().error(store.error());
   const bool to_stdout = options.output == "-";
   Result<std::unique_ptr<chunks::BlobOutput>> output = chunks::make_stream_output(STDOUT_FILENO);
@@ -120,7 +120,7 @@ int run_image_cat(const Settings& settings, const CatOptions& options) {
   if (!options.length.empty()) length = parse_offset(options.length, "--length");
   if (!length) return run.console().error(length.error());
   const Result<std::unique_ptr<chunks::ChunkStore>> store =
-      open_stores_to_read(store_path(options.store, options.index), options.store, run);
+      open_stores_to_read(store_path(options.store, options.index), options.store, !index->entries.empty(), run);
   if (!store) return run.console().error(store.error());
   const std::unique_ptr<chunks::BlobOutput> output = chunks::make_stream_output(STDOUT_FILENO);
   chunks::ExtractBlobOptions extract_options;
@@ -168,7 +168,7 @@ int run_image_digest(const Settings& settings, const DigestOptions& options) {
   if (!index) return run.console().error(index.error());
   if (options.digest.empty()) digest = index->header.digest();
   const Result<std::unique_ptr<chunks::ChunkStore>> store =
-      open_stores_to_read(store_path(options.store, options.path), options.store, run);
+      open_stores_to_read(store_path(options.store, options.path), options.store, !index->entries.empty(), run);
   if (!store) return run.console().error(store.error());
   std::optional<chunks::ChunkId> result;
   const std::unique_ptr<chunks::BlobOutput> output = chunks::make_digest_output(digest, result);

@@ -9,6 +9,7 @@
 
 #include "chunks/core/remote_locator.h"
 #include "cli/image_places.h"
+#include "store/memory_blobs.h"
 
 namespace godwit::cli {
 
@@ -75,6 +76,8 @@ int ImageRun::end_with(const Error& error) {
 
 int ImageRun::run() {
   loop_.run();
+  // Jobs that are still under way use what the command owns.
+  workers_.reset();
   return code_.value_or(kFailed);
 }
 
@@ -101,7 +104,7 @@ Result<std::unique_ptr<chunks::ChunkStore>> open_store_to_write(const std::strin
   return open_store(path, true, options, run);
 }
 
-Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options,
+Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options, bool needed,
                                                                 ImageRun& run) {
   std::vector<std::string> paths = {path};
   paths.insert(paths.end(), options.extra_stores.begin(), options.extra_stores.end());
@@ -109,6 +112,8 @@ Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::strin
   for (const std::string& one : paths) {
     Result<std::unique_ptr<chunks::ChunkStore>> store =
         is_remote_place(one) ? open_remote_store(one, run) : open_store(one, false, options, run);
+    if (!store && store.error().kind() == ErrorKind::not_found && !needed)
+      store = chunks::make_chunk_store(store::make_memory_blobs(run.loop()), {}, run.workers());
     if (!store) return fail(store.error());
     stores.push_back(std::move(*store));
   }

@@ -62,7 +62,8 @@ std::string store_path(const StoreOptions& options, const std::string& index_pat
 // To be written (created if it is not there), or only read: then with the extra stores behind it.
 Result<std::unique_ptr<chunks::ChunkStore>> open_store_to_write(const std::string& path, const StoreOptions& options,
                                                                 ImageRun& run);
-Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options,
+// A store that is not there is no error where no chunk is `needed`: nobody makes one for an empty blob.
+Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options, bool needed,
                                                                 ImageRun& run);
 
 }  // namespace godwit::cli

@@ -115,7 +115,7 @@ int run_image_verify(const Settings& settings, const VerifyCommandOptions& optio
     });
     if (!walked) return run.console().error(walked.error());
   }
-  const Result<std::unique_ptr<chunks::ChunkStore>> store = open_stores_to_read(path, options.store, run);
+  const Result<std::unique_ptr<chunks::ChunkStore>> store = open_stores_to_read(path, options.store, !ids.empty(), run);
   if (!store) return run.console().error(store.error());
   chunks::VerifyChunks verify(
       std::vector<chunks::ChunkId>(ids.begin(), ids.end()), **store, verify_options,

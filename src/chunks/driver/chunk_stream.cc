@@ -220,7 +220,7 @@ class ChunkStream::Impl : public std::enable_shared_from_this<Impl> {
         .number = chunk_count_, .offset = cut_up_to_ + skipped_, .count = count, .data = zeros_, .id = zero_id_};
     chunk_count_ += count;
     skipped_ += count * zero_chunk;
-    if (sink_ != nullptr) sink_({.chunks = {run}, .hold = shared_from_this()});
+    give({.chunks = {run}, .hold = shared_from_this()});
   }
 
   void hash_batch() {
@@ -249,7 +249,12 @@ class ChunkStream::Impl : public std::enable_shared_from_this<Impl> {
     const std::uint64_t count = chunks.size();
     std::shared_ptr<void> hold(static_cast<void*>(this),
                                [self = shared_from_this(), first_segment, count](void*) { self->release(first_segment, count); });
-    if (sink_ != nullptr) sink_({.chunks = std::move(chunks), .hold = std::move(hold)});
+    give({.chunks = std::move(chunks), .hold = std::move(hold)});
+  }
+
+  // By a copy: whoever is called may stop us.
+  void give(ChunkBatch batch) {
+    if (const std::function<void(ChunkBatch)> sink = sink_) sink(std::move(batch));
   }
 
   void release(std::uint64_t first_segment, std::uint64_t count) {
@@ -346,6 +351,10 @@ ChunkStream::~ChunkStream() {
 
 void ChunkStream::start(std::function<void(ChunkBatch)> sink, Done<ChunkStreamEnd> done) {
   impl_->start(std::move(sink), std::move(done));
+}
+
+void ChunkStream::stop() {
+  impl_->give_up();
 }
 
 std::uint64_t ChunkStream::bytes_read() const {

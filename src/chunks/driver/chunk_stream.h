@@ -59,6 +59,8 @@ class ChunkStream {
 
   // Batches come in any order. `done` comes when every batch has been given to `sink`, or at the first error.
   void start(std::function<void(ChunkBatch)> sink, Done<ChunkStreamEnd> done);
+  // Gives up: neither a batch nor `done` comes any more.
+  void stop();
   std::uint64_t bytes_read() const;
 
  private:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -50,10 +51,18 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   using PiecePtr = std::shared_ptr<Piece>;
 
   bool is_over() const { return done_ == nullptr; }
+  bool is_ending() const { return is_over() || error_.has_value(); }
 
+  // The end comes when nothing is under way any more: until then jobs use what is not ours.
   void fail_with(Error error) {
-    if (is_over()) return;
-    std::exchange(done_, nullptr)(fail(std::move(error)));
+    if (!error_) error_ = std::move(error);
+    if (busy_ == 0 && !is_over()) std::exchange(done_, nullptr)(fail(std::move(*error_)));
+  }
+  // What was under way has come back: whether to go on with it.
+  bool come_back() {
+    --busy_;
+    if (error_) fail_with(*error_);
+    return !is_over() && !error_;
   }
 
   Error at_chunk(const Piece& piece, const Error& error) const {
@@ -62,11 +71,11 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void go_on() {
-    if (is_over()) return;
-    while (next_ < last_ && !is_over() &&
+    if (is_ending()) return;
+    while (next_ < last_ && !is_ending() &&
            (open_ == 0 || (open_ < options_.requests_max && open_bytes_ + index_.length_of(next_) <= options_.bytes_max)))
       begin_next();
-    if (!is_over() && next_ == last_ && open_ == 0 && !finishing_) finish();
+    if (!is_ending() && next_ == last_ && open_ == 0 && !finishing_) finish();
   }
 
   void begin_next() {
@@ -87,6 +96,7 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   // In the output itself, then in the seeds.
   void look_nearby(const PiecePtr& piece) {
     if (seeds_ == nullptr && output_.is_ordered()) return fetch(piece);
+    ++busy_;
     workers_.run(
         [self = shared_from_this(), piece] {
           const ChunkId& id = self->index_.entries[piece->number].id;
@@ -103,6 +113,7 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
           }
         },
         [self = shared_from_this(), piece] {
+          if (!self->come_back()) return;
           if (piece->origin == Origin::reused)
             self->handle_ready(piece);
           else
@@ -111,9 +122,10 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void fetch(const PiecePtr& piece) {
-    if (is_over()) return;
+    ++busy_;
     store_.get(index_.entries[piece->number].id, index_.header.digest(), index_.header.sizes.max,
                [self = shared_from_this(), piece](Result<Bytes> data) {
+                 if (!self->come_back()) return;
                  if (!data) return self->fail_with(self->at_chunk(*piece, data.error()));
                  if (data->size() != piece->length)
                    return self->fail_with(self->at_chunk(
@@ -132,7 +144,7 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void write_next_in_order() {
-    if (writing_ || order_.empty() || !order_.front()->ready || is_over()) return;
+    if (writing_ || order_.empty() || !order_.front()->ready || is_ending()) return;
     writing_ = true;
     const PiecePtr piece = order_.front();
     order_.pop_front();
@@ -140,11 +152,12 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void write(const PiecePtr& piece) {
-    if (is_over()) return;
     if (piece->written) return handle_written(piece);
     auto written = std::make_shared<Result<void>>();
+    ++busy_;
     workers_.run([self = shared_from_this(), piece, written] { *written = self->write_clipped(*piece); },
                  [self = shared_from_this(), piece, written] {
+                   if (!self->come_back()) return;
                    if (!*written) return self->fail_with(self->at_chunk(*piece, written->error()));
                    self->writing_ = false;
                    self->handle_written(piece);
@@ -176,10 +189,12 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   void finish() {
     finishing_ = true;
     auto finished = std::make_shared<Result<void>>();
+    ++busy_;
     workers_.run([self = shared_from_this(), finished] { *finished = self->output_.finish(); },
                  [self = shared_from_this(), finished] {
+                   if (!self->come_back()) return;
                    if (!*finished) return self->fail_with(finished->error());
-                   if (!self->is_over()) std::exchange(self->done_, nullptr)(self->result_);
+                   std::exchange(self->done_, nullptr)(self->result_);
                  });
   }
 
@@ -194,10 +209,12 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   std::size_t last_ = 0;
   std::uint64_t zero_length_ = 0;
   ChunkId zero_id_;
-  std::size_t open_ = 0;
+  std::size_t open_ = 0;  // pieces that are not written yet
   std::uint64_t open_bytes_ = 0;
   std::deque<PiecePtr> order_;
   bool writing_ = false;
+  std::size_t busy_ = 0;  // jobs and requests that will come back
+  std::optional<Error> error_;
   bool finishing_ = false;
   ExtractBlobResult result_;
 };

@@ -29,12 +29,13 @@ struct ExtractBlobResult {
 
 class ExtractBlob {
  public:
-  // All of them outlive it; `index` is not empty unless the range is. Offsets given to `output` count from the range's beginning.
+  // All of them outlive it, and when it is given up before its end, the jobs that are under way (until `workers` is gone);
+  // `index` is not empty unless the range is. Offsets given to `output` count from the range's beginning.
   ExtractBlob(const Index& index, ChunkStore& store, const SeedMap* seeds, BlobOutput& output, const ExtractBlobOptions& options,
               net::Workers& workers);
   ~ExtractBlob();
 
-  // `done` comes after output.finish(), or at the first error.
+  // `done` comes after output.finish(), or after the first error, when nothing is under way any more.
   void start(net::Scheduler& scheduler, Done<ExtractBlobResult> done);
   const ExtractBlobResult& so_far() const;
   std::uint64_t bytes_done() const { return so_far().bytes_fetched + so_far().bytes_reused + so_far().bytes_zero; }

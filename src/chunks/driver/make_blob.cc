@@ -47,7 +47,10 @@ class MakeBlob::Impl : public std::enable_shared_from_this<Impl> {
         });
   }
 
-  void give_up() { done_ = nullptr; }
+  void give_up() {
+    stream_.stop();
+    done_ = nullptr;
+  }
   std::uint64_t bytes_read() const { return stream_.bytes_read(); }
   std::uint64_t new_bytes() const { return result_.new_bytes; }
 
@@ -56,6 +59,7 @@ class MakeBlob::Impl : public std::enable_shared_from_this<Impl> {
 
   void fail_with(Error error) {
     if (is_over()) return;
+    stream_.stop();
     index_.reset();
     std::exchange(done_, nullptr)(fail(std::move(error)));
   }

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Images as a user makes and reads them: round trips through files, pipes and in place; what is said when something is missing,
+# damaged or in the way; and makes that are killed, which leave no short chunk and no index that names a chunk not stored.
+#
+#   tests/end_to_end/image_test.sh BUILD/bin/godwit
+set -euo pipefail
+
+godwit=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+unset CASYNC_STORE
+
+fail() {
+  echo "FAILED  $*" >&2
+  exit 1
+}
+# refused CODE TEXT… -- COMMAND…: it ends with that code and every text is in what it says.
+refused() {
+  local code=$1 texts=() status=0
+  shift
+  while [ "$1" != -- ]; do
+    texts+=("$1")
+    shift
+  done
+  shift
+  "$@" >out 2>err || status=$?
+  [ "$status" -eq "$code" ] || fail "$* ended with $status instead of $code: $(cat err)"
+  local text
+  for text in "${texts[@]}"; do
+    grep -qF -- "$text" err || fail "$* does not say \"$text\" but: $(cat err)"
+  done
+}
+
+head -c 5000000 /dev/urandom >blob
+truncate -s 20000000 sparse
+dd if=blob of=sparse bs=1000000 count=2 seek=11 conv=notrunc status=none
+
+# Files, pipes, a sparse file; the store beside the index.
+digest=$("$godwit" image make blob.caibx blob --no-sync)
+[ -d default.castr ] || fail "no default store"
+[ "$("$godwit" image make again.caibx --no-sync <blob)" = "$digest" ] || fail "another digest through a pipe"
+cmp -s blob.caibx again.caibx || fail "another index through a pipe"
+"$godwit" image make - blob --store default.castr --no-sync | cmp -s - blob.caibx || fail "an index on standard output"
+[ "$(cat blob | "$godwit" image digest -)" = "$digest" ] || fail "another digest of standard input"
+"$godwit" image make sparse.caibx sparse --threads 1 --no-sync >/dev/null
+for name in blob sparse; do
+  "$godwit" image extract "$name.caibx" out.file --no-sync
+  cmp -s out.file "$name" || fail "$name is another one after extract"
+  "$godwit" image extract "$name.caibx" - | cmp -s - "$name" || fail "$name is another one through a pipe"
+done
+[ "$(stat -c %b out.file)" -lt 8000 ] || fail "holes were written"
+"$godwit" image cat blob.caibx --offset 1234567 --length 1000000 | cmp -s - <(tail -c +1234568 blob | head -c 1000000) || fail "cat gives another range"
+[ -z "$("$godwit" image make quiet.caibx blob --no-digest --no-sync)" ] || fail "--no-digest prints something"
+"$godwit" image info blob.caibx --json | grep -q '"size":5000000' || fail "info"
+"$godwit" image diff blob.caibx again.caibx | grep -q 'same content' || fail "diff of the same"
+: >empty
+"$godwit" image make empty.caibx empty --store none.castr --no-sync >/dev/null
+rm -rf none.castr
+"$godwit" image extract empty.caibx out.empty --store none.castr --no-sync
+[ ! -s out.empty ] || fail "something in an empty blob"
+echo "round trips: ok"
+
+# An interrupted extract goes on where it stopped; seeds are used and verified.
+head -c 3000000 blob >target
+"$godwit" image extract blob.caibx target --in-place --no-sync --json | grep -q '"bytes_reused":[1-9]' || fail "in place does not use what is there"
+cmp -s target blob || fail "in place gives another file"
+"$godwit" image extract blob.caibx out.seeded --seed blob --store "$(mkdir -p empty.castr && echo empty.castr)" --no-sync
+cmp -s out.seeded blob || fail "a seed gives another file"
+echo "seeds and in place: ok"
+
+# What goes wrong is said with its place.
+find default.castr -name '*.cacnk' -size +8k | sort >chunks
+victim=$(head -n 1 chunks)
+id=$(basename "$victim" .cacnk)
+cp "$victim" saved
+rm -f "$victim" && printf 'damage' >"$victim"
+name=blob
+"$godwit" image verify blob.caibx >out 2>&1 || true
+grep -q "$id" out || name=sparse
+refused 1 "$id" default.castr "damaged" "at offset" -- "$godwit" image extract "$name.caibx" out.bad --no-sync
+[ ! -e out.bad ] || fail "a partial output"
+[ -z "$(find . -maxdepth 1 -name '.#*')" ] || fail "a temporary file stays"
+refused 1 -- "$godwit" image verify "$name.caibx"
+refused 1 -- "$godwit" image verify --store default.castr --repair
+[ ! -e "$victim" ] || fail "--repair leaves what is damaged"
+refused 1 "$id" "is not in the store" -- "$godwit" image extract "$name.caibx" out.bad --no-sync
+"$godwit" image make repaired.caibx "$name" --no-sync >/dev/null
+"$godwit" image verify "$name.caibx" >/dev/null || fail "make does not store again what is missing"
+refused 1 none.caibx "No such file" -- "$godwit" image extract none.caibx out.bad
+refused 1 nostore "No such file" -- "$godwit" image extract blob.caibx out.bad --store nostore
+refused 1 "no index" blob -- "$godwit" image info blob
+refused 1 "without a tail" -- "$godwit" image info <(head -c -40 blob.caibx)
+refused 1 "is a directory" -- "$godwit" image make x.caibx default.castr
+refused 2 "--chunk-size" -- "$godwit" image make x.caibx blob --chunk-size 32k
+refused 2 "--chunk-size" -- "$godwit" image make x.caibx blob --chunk-size 1:10:40
+refused 2 "level" -- "$godwit" image make x.caibx blob --compression xz --compression-level 11
+refused 1 "nofolder" -- "$godwit" image make nofolder/x.caibx blob --store default.castr
+echo "errors: ok"
+
+# A full disk: a small file system, where one can be mounted.
+if [ "$(id -u)" -eq 0 ] && mkdir full && mount -t tmpfs -o size=3m tmpfs full 2>/dev/null; then
+  cp blob.caibx full/old.caibx
+  refused 1 "No space left" -- "$godwit" image make full/old.caibx blob --store full/store --no-sync
+  cmp -s full/old.caibx blob.caibx || fail "the old index is gone"
+  [ -z "$(find full -name '*.tmp' -o -name '.#*')" ] || fail "temporary files stay on a full disk"
+  umount full
+  echo "a full disk: ok"
+else
+  echo "skipped: no file system can be mounted here, so none is full"
+fi
+
+# Makes that are killed at any moment. Everything that bears a chunk's name is whole; an index that is there can be extracted.
+rm -rf killed.castr
+for round in $(seq 12); do
+  rm -f killed.caibx
+  "$godwit" image make killed.caibx sparse --store killed.castr --threads 2 --compression-level 1 >/dev/null 2>&1 &
+  pid=$!
+  python3 -c "import time; time.sleep($round * 0.007)"
+  kill -9 "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  [ -d killed.castr ] || continue
+  "$godwit" image verify --store killed.castr >out || fail "a killed make left a bad chunk: $(cat out)"
+  if [ -e killed.caibx ]; then
+    "$godwit" image extract killed.caibx out.killed --store killed.castr --no-sync
+    cmp -s out.killed sparse || fail "a killed make left an index of another blob"
+  fi
+  # Every other time what is left is the beginning of the next one.
+  [ $((round % 2)) -eq 0 ] || rm -rf killed.castr
+done
+"$godwit" image make killed.caibx sparse --store killed.castr --no-sync >/dev/null
+"$godwit" image gc killed.caibx --store killed.castr | grep -q '^Removed 0 chunks' || fail "gc after the makes"
+"$godwit" image extract killed.caibx out.killed --store killed.castr --no-sync
+cmp -s out.killed sparse || fail "after the killed makes"
+echo "killed makes: ok"
