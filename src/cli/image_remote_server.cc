@@ -25,8 +25,6 @@ namespace godwit::cli {
 
 namespace {
 
-using chunks::RemoteServer;
-
 int complain(const RemoteServerOptions& options, const Error& error) {
   std::cerr << fmt::format("{}: {}\n", options.is_push ? "push" : "pull", error.message());
   return kFailed;
@@ -66,9 +64,8 @@ Result<Operands> parse_operands(const RemoteServerOptions& options) {
 }
 
 // The client learns why by an ABORT, where a real casync would just be gone.
-int refuse(const RemoteServerOptions& options, const RemoteServer::Offer& offer, const Error& error) {
+int refuse(const RemoteServerOptions& options, const Error& error) {
   Bytes frames;
-  if (offer.flags() != 0) chunks::wire::encode_message(chunks::wire::Hello{offer.flags()}, frames);
   chunks::wire::encode_message(chunks::abort_of_error(error), frames);
   // A few hundred bytes, which every pipe takes at once; a client that is gone needs none.
   (void)!::write(1, frames.data(), frames.size());
@@ -84,10 +81,6 @@ int run_remote_server(const RemoteServerOptions& options) {
     complain(options, operands.error());
     return operands.error().kind() == ErrorKind::usage ? kUsage : kFailed;
   }
-  const RemoteServer::Offer offer{.is_push = options.is_push,
-                                  .store = options.is_push ? operands->has_wstore : !operands->stores.empty(),
-                                  .index = !operands->index.empty(),
-                                  .archive = !operands->archive.empty()};
   const FlagsKept flags;
   net::EventLoop loop;
   const std::unique_ptr<net::Workers> workers = net::make_workers(loop, std::max(2U, std::thread::hardware_concurrency()));
@@ -97,7 +90,7 @@ int run_remote_server(const RemoteServerOptions& options) {
     const bool written = options.is_push && stores.empty() && operands->has_wstore;
     Result<std::unique_ptr<store::BlobStore>> opened =
         written ? chunks::make_lazy_blobs(path, *workers, loop) : store::make_directory_blobs(path, false, *workers, loop);
-    if (!opened) return refuse(options, offer, opened.error().within("chunk store"));
+    if (!opened) return refuse(options, opened.error().within("chunk store"));
     stores.push_back(std::move(*opened));
     service.stores.push_back(stores.back().get());
   }
@@ -114,7 +107,7 @@ int run_remote_server(const RemoteServerOptions& options) {
   {
     Result<std::unique_ptr<chunks::RemoteServerLink>> link =
         chunks::RemoteServerLink::start(loop, *workers, loop.adopt_pipes(input, output, "the client"), std::move(service), end);
-    if (!link) return refuse(options, offer, link.error());
+    if (!link) return refuse(options, link.error());
     loop.run();
   }
   if (!ended) ended = fail(ErrorKind::connection_lost, "the client is gone");

@@ -15,6 +15,11 @@ namespace {
 
 constexpr std::size_t kRequestIdsMax = (wire::kRequestSizeMax - wire::kHeadSize - 8) / 32;
 
+Error chunks_alone() {
+  return Error(ErrorKind::unsupported,
+               "chunks alone can not be pushed: the casync protocol has no way to confirm them. Give the index a place here too");
+}
+
 }  // namespace
 
 HelloFlags RemoteServer::Offer::flags() const {
@@ -28,6 +33,8 @@ HelloFlags RemoteServer::Offer::flags() const {
 Result<RemoteServer> RemoteServer::start(Offer offer, Limits limits) {
   if (offer.flags() == 0) return fail(ErrorKind::refused, "neither an archive, nor an index, nor a store was named");
   if (offer.index && offer.archive) return fail(ErrorKind::refused, "an archive and an index can not be served together");
+  // Before HELLO: a real casync's client would take the end of a session that has begun for success.
+  if (offer.is_push && !offer.index && !offer.archive) return fail(chunks_alone());
   return RemoteServer(offer, limits);
 }
 

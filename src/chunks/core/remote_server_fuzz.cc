@@ -131,8 +131,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                              {.archive = true},
                                              {.is_push = true, .store = true, .index = true},
                                              {.is_push = true, .index = true},
-                                             {.is_push = true, .archive = true},
-                                             {.is_push = true, .store = true}};
+                                             {.is_push = true, .archive = true}};
   Play play(in, kOffers[in.below(std::size(kOffers))]);
   play.run();
   return 0;

@@ -246,9 +246,9 @@ TEST(RemoteServer, TakesAPushAsTheTableSays) {
         {"> ARCHIVE_EOF", {"install"}},
         {"installed", {"send GOODBYE", "end"}}},
        true},
-      {"chunks alone are refused",
-       kPushStore,
-       {{"start", {"send HELLO 2"}}, {"> HELLO 200", {"error unsupported", "send ABORT 93", "end"}}},
+      {"chunks alone are refused, though an index could be pushed",
+       kPushBoth,
+       {{"start", {"send HELLO a"}}, {"> HELLO 200", {"error unsupported", "send ABORT 93", "end"}}},
        false},
       {"the client has not got its own chunk",
        kPushBoth,
@@ -296,6 +296,7 @@ TEST(RemoteServer, OffersWhatItsCommandLineNames) {
   EXPECT_EQ(kPushBoth.flags(), 0xau);
   EXPECT_EQ(kPushArchiveOnly.flags(), 0x20u);
   EXPECT_FALSE(RemoteServer::start({}, {}));
+  EXPECT_EQ(RemoteServer::start(kPushStore, {}).error().kind(), ErrorKind::unsupported) << "chunks alone: before any HELLO";
   EXPECT_FALSE(RemoteServer::start({.index = true, .archive = true}, {}));
 }
 
