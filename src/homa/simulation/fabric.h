@@ -16,14 +16,14 @@ namespace godwit::homa::simulation {
 
 using PacketIndex = std::uint32_t;
 
-// A datagram in flight: its header, and how many bytes of data nobody reads.
-struct FlyingPacket {
-  Transmit transmit;
+// A datagram in flight: its header, and how many bytes of data nobody reads. What a switch looks at lies in the first cache line.
+struct alignas(64) FlyingPacket {
+  std::uint32_t wire_bytes = 0;
+  PacketIndex next = 0;  // in a port's queue, or among the free
   std::uint16_t source = 0;
   std::uint16_t destination = 0;
-  std::uint32_t wire_bytes = 0;
   std::uint8_t hop = 0;
-  PacketIndex next = 0;  // in a port's queue, or among the free
+  Transmit transmit;
 };
 
 enum EventKind : std::uint32_t {

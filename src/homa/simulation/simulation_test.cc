@@ -97,7 +97,7 @@ TEST(HomaSimulation, ShortMessagesAreFastUnderHeavyLoad) {
     int workload;
     double warmup_ms, end_ms;
   };
-  for (const Row& row : {Row{1, 1, 4}, Row{2, 2, 8}, Row{3, 10, 50}, Row{4, 30, 230}}) {
+  for (const Row& row : {Row{1, 1, 3}, Row{2, 2, 6}, Row{3, 10, 30}, Row{4, 30, 130}}) {
     SCOPED_TRACE(testing::Message() << "W" << row.workload);
     Options options = rack(row.workload);
     options.warmup_ms = row.warmup_ms;
@@ -118,14 +118,14 @@ Options quick(int workload, double end_ms) {
 }
 
 TEST(HomaSimulation, OnePriorityIsMuchWorseForShortMessages) {
-  Options options = quick(3, 30);
+  Options options = quick(3, 16);
   const double with_eight = simulate(setup_of(options)).shortest_half.quantile(0.99);
   options.priorities = 1;
   EXPECT_GT(simulate(setup_of(options)).shortest_half.quantile(0.99), 3 * with_eight);
 }
 
 TEST(HomaSimulation, BaselinesLieWhereTheyMust) {
-  Options options = quick(3, 30);
+  Options options = quick(3, 16);
   const auto p99_of = [&](Transport transport) {
     options.transport = transport;
     const Results results = simulate(setup_of(options));

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# `godwit homa simulate` as a user runs it: a short run says what it found, in JSON, CSV and SVG; the same seed says the same again;
+# what can not be simulated is refused with exit code 2. Usage: homa_simulate_test.sh GODWIT
+set -euo pipefail
+godwit=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+simulate() {
+  timeout 60 "$godwit" --json homa simulate --setup rack16 --workload w3 --warmup-ms 0.5 --end-ms 2 "$@"
+}
+simulate --csv "$work/a.csv" --svg "$work/a.svg" >"$work/a.json"
+simulate --csv "$work/b.csv" >"$work/b.json"
+cmp "$work/a.csv" "$work/b.csv"
+grep -q '<polyline' "$work/a.svg"
+
+python3 - "$work/a.json" "$work/b.json" <<'PYTHON'
+import json
+import sys
+
+a, b = (json.load(open(name)) for name in sys.argv[1:])
+for result in (a, b):
+    for key in ("wall_seconds", "cpu_seconds", "packets_per_cpu_second"):
+        assert result.pop(key) > 0, key
+assert a == b, "the same seed gave another result"
+assert a["seed"] == 1 and a["measured"] > 1000 and len(a["tenths"]) == 10, a
+assert 1 <= a["shortest_half"]["slowdown_p50"] <= a["shortest_half"]["slowdown_p99"] < 5, a["shortest_half"]
+PYTHON
+
+refused() {
+  local code=0
+  timeout 60 "$godwit" homa simulate "$@" >/dev/null 2>"$work/error" || code=$?
+  [ "$code" = 2 ] || { echo "simulate $*: exit code $code, expected 2"; exit 1; }
+  [ -s "$work/error" ] || { echo "simulate $*: refused without a word"; exit 1; }
+}
+refused --setup moon
+refused --workload w9
+refused --priorities 9
+refused --transport pigeon
+refused --setup atc21 --workload w1
+echo "homa simulate: ok"
