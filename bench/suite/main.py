@@ -8,10 +8,12 @@ import time
 
 from absent import absent_reads
 from exports import exports
+from homa import echoes
 from moves import memory_to_memory, peak_memory, sparse_file_to_file
 from world import World, cpu_name
 
-LINES = {"move": memory_to_memory, "sparse": sparse_file_to_file, "export": exports, "absent": absent_reads, "peak": peak_memory}
+LINES = {"move": memory_to_memory, "sparse": sparse_file_to_file, "export": exports, "absent": absent_reads, "peak": peak_memory,
+         "homa": echoes}
 
 
 def parse(arguments):
@@ -28,6 +30,7 @@ def parse(arguments):
     parser.add_argument("--sparse-mib", type=int, default=1024)
     parser.add_argument("--absent-mib", type=int, default=1024)
     parser.add_argument("--peak-mib", type=int, default=8192)
+    parser.add_argument("--homa-seconds", type=float, default=1, help="of each measurement of an echo")
     parser.add_argument("--disk", default=os.environ.get("TMPDIR", "/var/tmp"), help="folder for files on a disk")
     parser.add_argument("--json", default=None, help="where the figures go (default: bench/results/latest.json)")
     options = parser.parse_args(arguments)

@@ -25,6 +25,7 @@ class World:
         self.godwit = os.path.join(programs, "godwit")
         self.limits = os.path.join(programs, "bench_limits")
         self.relay = os.path.join(programs, "bench_relay")
+        self.homa_peers = os.path.join(programs, "bench_homa_peers")
         self.silo = os.environ.get("SILO") or shutil.which("silo")
         if self.silo and not os.access(self.silo, os.X_OK):
             self.silo = None

@@ -1,7 +1,7 @@
-// Homa in C++: remote calls over UDP in which short messages overtake long ones. A Transport is one UDP socket with its thread, or
-// with yours; it makes calls and serves ports. A call is one request and one response of 1 byte to 1 MB each: no connections, no
-// order between calls; a request is executed at most once by one run of a server, and a call ends once, with the whole response or
-// with a Failure.
+// Homa in C++: remote calls over UDP in which short messages overtake long ones. A Transport is one UDP socket with its thread,
+// or with yours; it makes calls and serves ports. A call is one request and one response of 1 byte to 1 MB each: no connections,
+// no order between calls; a request is executed at most once by one run of a server, and a call ends once, with the whole
+// response or with a Failure.
 //
 //   auto transport = godwit::homa::Transport::open({});
 //   auto server = godwit::homa::Address::resolve("192.0.2.7:9160");
@@ -173,7 +173,7 @@ struct TransportOptions {
 
   // What is not given here is found out: the link's speed and the greatest packet from the network interface that `bind` names.
   std::optional<std::uint32_t> link_mbps{};  // 0: no pacing
-  std::optional<std::uint32_t> mtu{};       // of the whole way, IP header included
+  std::optional<std::uint32_t> mtu{};        // of the whole way, IP header included
   // What the link carries while a full packet goes there and a short one comes back; measure() tells. None: 60,000.
   std::optional<std::uint32_t> rtt_bytes{};
   // Time to look for packets without sleeping. None: 50 us where there are more than two CPUs, else nothing.
@@ -237,7 +237,8 @@ class Transport {
                                        const CallOptions& options = {});
   GODWIT_HOMA_API Outcome<CallId> call(const Address& to, std::uint16_t port, std::span<const std::byte> request, Completion done,
                                        const CallOptions& options = {});
-  // The call ends without a word. False: it is over already (on another thread than the transport's: true means it was asked for).
+  // The call ends without a word. False: it is over already (on another thread than the transport's: true means it was asked
+  // for).
   GODWIT_HOMA_API bool cancel(CallId call);
 
   // `co_await transport.call(to, port, message)` gives Outcome<Message>; goes on on the transport's thread.

@@ -30,13 +30,13 @@ double cpu_seconds() {
 }
 
 std::string text_of(const homa::Latencies& l) {
-  return fmt::format("p50 {:.1f} us, p90 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, least {:.1f}, most {:.1f}", us(l.p50), us(l.p90), us(l.p99),
-                     us(l.p999), us(l.least), us(l.most));
+  return fmt::format("p50 {:.1f} us, p90 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, least {:.1f}, most {:.1f}", us(l.p50), us(l.p90),
+                     us(l.p99), us(l.p999), us(l.least), us(l.most));
 }
 
 void add(json::object& object, const homa::Latencies& l) {
-  const std::pair<const char*, std::chrono::nanoseconds> figures[] = {{"p50_us", l.p50},   {"p90_us", l.p90},     {"p99_us", l.p99},
-                                                                      {"p999_us", l.p999}, {"least_us", l.least}, {"most_us", l.most}};
+  const std::pair<const char*, std::chrono::nanoseconds> figures[] = {
+      {"p50_us", l.p50}, {"p90_us", l.p90}, {"p99_us", l.p99}, {"p999_us", l.p999}, {"least_us", l.least}, {"most_us", l.most}};
   for (const auto& [name, value] : figures) object[name] = us(value);
 }
 
@@ -112,11 +112,11 @@ void tell(Console& console, const Line& line, const Figures& f, bool both_sides)
   const double rate = calls / f.seconds;
   const double gbps = rate * line.size * 8 / 1e9;
   const double cpu_us = f.cpu / calls * 1e6;
-  console.line(fmt::format("{} B, {} under way: {:.0f} calls/s, {:.2f} Gb/s each way; {}; CPU {:.2f} us per call{}; {:.2f} system calls "
-                           "each; {} packets sent again",
-                           line.size, line.outstanding, rate, gbps, text_of(f.latencies), cpu_us,
-                           both_sides ? " (both sides)" : "", static_cast<double>(f.totals.system_calls) / calls,
-                           f.totals.retransmitted_packets));
+  console.line(
+      fmt::format("{} B, {} under way: {:.0f} calls/s, {:.2f} Gb/s each way; {}; CPU {:.2f} us per call{}; {:.2f} system calls "
+                  "each; {} packets sent again",
+                  line.size, line.outstanding, rate, gbps, text_of(f.latencies), cpu_us, both_sides ? " (both sides)" : "",
+                  static_cast<double>(f.totals.system_calls) / calls, f.totals.retransmitted_packets));
   json::object event{{"event", "measured"},
                      {"size", line.size},
                      {"outstanding", line.outstanding},
@@ -171,7 +171,8 @@ int run_homa_ping(const Settings& settings, const HomaPingOptions& options) {
   std::optional<homa::Failure> failure;
   for (std::uint32_t i = 0; i < options.count; ++i) {
     const Clock::time_point begin = Clock::now();
-    homa::Outcome<homa::Message> response = (*transport)->call_and_wait(*server, options.link.homa_port, request, {.deadline = deadline});
+    homa::Outcome<homa::Message> response =
+        (*transport)->call_and_wait(*server, options.link.homa_port, request, {.deadline = deadline});
     if (!response) {
       ++failed;
       failure = std::move(response).error();
@@ -179,16 +180,17 @@ int run_homa_ping(const Settings& settings, const HomaPingOptions& options) {
     }
     if (options.interval_ms <= 0 || i + 1 == options.count) continue;
     // Late packets of the call are still answered meanwhile.
-    const auto next = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(options.interval_ms));
+    const auto next =
+        begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(options.interval_ms));
     while (Clock::now() < next) (*transport)->run_once(next - Clock::now());
   }
   const homa::Latencies l = (*transport)->latencies();
   const homa::Totals totals = (*transport)->totals();
-  console.line(fmt::format("{} calls of {} B to {}: {} answered, {} failed, {} packets sent again", l.count + failed, options.size,
-                           server->text(), l.count, failed, totals.retransmitted_packets));
+  console.line(fmt::format("{} calls of {} B to {}: {} answered, {} failed, {} packets sent again", l.count + failed,
+                           options.size, server->text(), l.count, failed, totals.retransmitted_packets));
   if (l.count > 0) console.line(text_of(l));
-  json::object event{{"event", "pinged"},      {"server", server->text()}, {"size", options.size},
-                     {"answered", l.count},    {"failed", failed},         {"retransmitted_packets", totals.retransmitted_packets}};
+  json::object event{{"event", "pinged"},   {"server", server->text()}, {"size", options.size},
+                     {"answered", l.count}, {"failed", failed},         {"retransmitted_packets", totals.retransmitted_packets}};
   add(event, l);
   console.event(event);
   return failure ? console.error(error_of(*failure)) : kDone;

@@ -53,9 +53,11 @@ void look_at_socket(Report& report) {
   buffer("receive buffer", "net.core.rmem_max", socket.receive_buffer_bytes());
   buffer("send buffer", "net.core.wmem_max", socket.send_buffer_bytes());
   socket.has_gso() ? report.fine("GSO", "the kernel cuts long messages into packets")
-                   : report.wrong("GSO", "this kernel can not cut UDP messages into packets: long messages cost more CPU", "Linux 4.18 or newer");
-  socket.has_gro() ? report.fine("GRO", "the kernel hands packets of a message over together")
-                   : report.wrong("GRO", "this kernel can not put UDP packets together: long messages cost more CPU", "Linux 5.0 or newer");
+                   : report.wrong("GSO", "this kernel can not cut UDP messages into packets: long messages cost more CPU",
+                                  "Linux 4.18 or newer");
+  socket.has_gro()
+      ? report.fine("GRO", "the kernel hands packets of a message over together")
+      : report.wrong("GRO", "this kernel can not put UDP packets together: long messages cost more CPU", "Linux 5.0 or newer");
 }
 
 void look_at_cpus(Report& report) {
@@ -72,16 +74,20 @@ void look_at_qdisc(Report& report, const homa::LinkFacts& facts) {
   const std::string remedy = fmt::format("godwit homa tc {} | sudo sh", facts.interface);
   if (!kind) return report.note("qdisc", kind.error().message());
   if (*kind == "noqueue") return report.note("qdisc", "noqueue: the interface passes packets on at once; the queue is behind it");
-  if (*kind == "htb" || *kind == "prio") return report.fine("qdisc", *kind + ": can serve priorities, if its filters look at the TOS byte");
+  if (*kind == "htb" || *kind == "prio")
+    return report.fine("qdisc", *kind + ": can serve priorities, if its filters look at the TOS byte");
   if (*kind == "pfifo_fast" || *kind == "mq")
     return report.wrong("qdisc", *kind + ": knows three bands only, so Homa's eight priorities share them", remedy);
-  report.wrong("qdisc", *kind + ": does not serve Homa's priorities; long messages of other hosts' traffic delay short ones", remedy);
+  report.wrong("qdisc", *kind + ": does not serve Homa's priorities; long messages of other hosts' traffic delay short ones",
+               remedy);
 }
 
 void look_at_link(Report& report, const homa::LinkFacts& facts, const HomaLinkOptions& link) {
-  report.note("interface", fmt::format("{}, MTU {}", facts.interface.empty() ? "none in particular" : facts.interface, facts.mtu));
+  report.note("interface",
+              fmt::format("{}, MTU {}", facts.interface.empty() ? "none in particular" : facts.interface, facts.mtu));
   if (link.link_mbps) return report.note("link speed", fmt::format("{} Mb/s, as you say", *link.link_mbps));
-  if (facts.speed_mbps) return report.fine("link speed", fmt::format("{} Mb/s, as the card says; senders are paced to it", *facts.speed_mbps));
+  if (facts.speed_mbps)
+    return report.fine("link speed", fmt::format("{} Mb/s, as the card says; senders are paced to it", *facts.speed_mbps));
   if (facts.is_loopback) return report.note("link speed", "loopback is not paced");
   report.wrong("link speed", "the card does not tell it, so senders are not paced, and queues build up behind them",
                "say it: --link-mbps, TransportOptions::link_mbps");
@@ -102,15 +108,18 @@ int measure_way(Console& console, Report& report, const HomaDoctorOptions& optio
   }
   const auto us = [](std::chrono::nanoseconds d) { return static_cast<double>(d.count()) / 1e3; };
   report.note("100 B calls", fmt::format("p50 {:.1f} us, p99 {:.1f} us", us(way->short_calls.p50), us(way->short_calls.p99)));
-  report.note("calls of a full packet", fmt::format("p50 {:.1f} us, p99 {:.1f} us", us(way->packet_calls.p50), us(way->packet_calls.p99)));
+  report.note("calls of a full packet",
+              fmt::format("p50 {:.1f} us, p99 {:.1f} us", us(way->packet_calls.p50), us(way->packet_calls.p99)));
   report.note("long messages", fmt::format("{:.0f} Mb/s each way", way->megabits_per_second));
   if (way->short_calls.p99 > 10 * way->short_calls.p50)
-    report.wrong("jitter", "some short calls take ten times as long as most",
-                 "keep other work off the CPUs of both sides, or let the transport's thread run with real-time priority (chrt -r 1)");
+    report.wrong(
+        "jitter", "some short calls take ten times as long as most",
+        "keep other work off the CPUs of both sides, or let the transport's thread run with real-time priority (chrt -r 1)");
   if (way->retransmitted_packets > 0)
     report.wrong("loss", fmt::format("{} packets had to be sent again", way->retransmitted_packets),
                  "larger socket buffers on both sides (above), or a lower --link-mbps");
-  report.note("rtt_bytes", fmt::format("{} suits this way: TransportOptions::rtt_bytes, --rtt-bytes (60000 otherwise)", way->rtt_bytes));
+  report.note("rtt_bytes",
+              fmt::format("{} suits this way: TransportOptions::rtt_bytes, --rtt-bytes (60000 otherwise)", way->rtt_bytes));
   return kDone;
 }
 
@@ -142,7 +151,10 @@ int run_homa_doctor(const Settings& settings, const HomaDoctorOptions& options) 
 int run_homa_tc(const Settings& settings, const HomaTcOptions& options) {
   Console console(settings.json);
   const std::string& dev = options.interface;
-  const bool is_name = !dev.empty() && dev.size() < 16 && dev.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@") == std::string::npos && dev[0] != '-';
+  const bool is_name =
+      !dev.empty() && dev.size() < 16 &&
+      dev.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@") == std::string::npos &&
+      dev[0] != '-';
   if (!is_name) return console.error(Error(ErrorKind::usage, "\"" + escaped(dev) + "\" is no interface's name"));
   std::optional<std::uint32_t> mbps = options.mbps;
   if (!mbps)
@@ -155,16 +167,19 @@ int run_homa_tc(const Settings& settings, const HomaTcOptions& options) {
   // What a class is sure of is little; what is left goes to the most urgent one (htb's prio 0) that has packets.
   const std::uint32_t sure_kbit = std::max(1U, *mbps * 1000 / 100);
   for (int p = 7; p >= 0; --p) {
-    commands.push_back(fmt::format("tc class replace dev {} parent 1:1 classid 1:1{} htb rate {}kbit ceil {}mbit prio {} quantum 3000",
-                                   dev, p, sure_kbit, *mbps, 7 - p));
+    commands.push_back(
+        fmt::format("tc class replace dev {} parent 1:1 classid 1:1{} htb rate {}kbit ceil {}mbit prio {} quantum 3000", dev, p,
+                    sure_kbit, *mbps, 7 - p));
     commands.push_back(fmt::format(
-        "tc filter add dev {} parent 1: protocol ip prio 1 u32 match ip protocol 17 0xff match u8 {:#04x} 0xe0 at 1 flowid 1:1{}", dev,
-        p << 5, p));
-    commands.push_back(fmt::format(
-        "tc filter add dev {} parent 1: protocol ipv6 prio 2 u32 match ip6 protocol 17 0xff match u16 {:#06x} 0x0e00 at 0 flowid 1:1{}",
-        dev, p << 9, p));
+        "tc filter add dev {} parent 1: protocol ip prio 1 u32 match ip protocol 17 0xff match u8 {:#04x} 0xe0 at 1 flowid 1:1{}",
+        dev, p << 5, p));
+    commands.push_back(
+        fmt::format("tc filter add dev {} parent 1: protocol ipv6 prio 2 u32 match ip6 protocol 17 0xff match u16 {:#06x} 0x0e00 "
+                    "at 0 flowid 1:1{}",
+                    dev, p << 9, p));
   }
-  console.line(fmt::format("# {}: {} Mb/s, a class for each of Homa's priorities (the top bits of the TOS byte); what is not Homa's", dev, *mbps));
+  console.line(fmt::format(
+      "# {}: {} Mb/s, a class for each of Homa's priorities (the top bits of the TOS byte); what is not Homa's", dev, *mbps));
   console.line(fmt::format("# goes to 1:12. Undo: tc qdisc del dev {} root", dev));
   for (const std::string& command : commands) {
     console.line(command);

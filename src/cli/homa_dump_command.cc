@@ -34,7 +34,8 @@ int run_homa_dump(const Settings& settings, const HomaDumpOptions& options) {
                                                               : homa::read_hex_dump(*content, datagrams);
   std::size_t others = 0;
   for (const homa::CapturedDatagram& d : datagrams) {
-    const bool wanted = !options.udp_port || !d.from || d.from->udp_port == *options.udp_port || d.to->udp_port == *options.udp_port;
+    const bool wanted =
+        !options.udp_port || !d.from || d.from->udp_port == *options.udp_port || d.to->udp_port == *options.udp_port;
     if (!wanted || (!options.all && !homa::is_packet(d.payload))) {
       ++others;
       continue;
@@ -43,7 +44,8 @@ int run_homa_dump(const Settings& settings, const HomaDumpOptions& options) {
     const std::string from = d.from ? homa::text_of(*d.from) : "";
     const std::string to = d.to ? homa::text_of(*d.to) : "";
     console.line(d.from ? fmt::format("{:.6f} {} > {} {}", d.seconds, from, to, text) : text);
-    console.event({{"event", "packet"}, {"seconds", d.seconds}, {"from", from}, {"to", to}, {"length", d.length}, {"text", text}});
+    console.event(
+        {{"event", "packet"}, {"seconds", d.seconds}, {"from", from}, {"to", to}, {"length", d.length}, {"text", text}});
   }
   if (!read) return console.error(Error(read.error()).within(options.file));
   if (others > 0) console.line(fmt::format("{} other datagrams", others));

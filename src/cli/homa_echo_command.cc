@@ -52,7 +52,8 @@ int run_with_metrics(Console& console, homa::Transport& transport, const HomaEch
   Result<net::Address> at = net::Address::parse(options.metrics, 0);
   if (!at) return console.error(std::move(at).error().within("--metrics"));
   if (!at->is_loopback() && !options.insecure)
-    return console.error(Error(ErrorKind::usage, "--metrics " + options.metrics + " is reachable by others: add --insecure if that is meant"));
+    return console.error(
+        Error(ErrorKind::usage, "--metrics " + options.metrics + " is reachable by others: add --insecure if that is meant"));
   net::EventLoop loop;
   const net::HttpHandler answer = [&transport](const net::HttpRequest& request) {
     net::HttpResponse response;
@@ -78,6 +79,7 @@ homa::TransportOptions HomaLinkOptions::transport_options() const {
   options.mtu = mtu;
   options.link_mbps = link_mbps;
   options.rtt_bytes = rtt_bytes;
+  options.tick = std::chrono::milliseconds(tick_ms);
   if (spin_us) options.spin = std::chrono::microseconds(*spin_us);
   return options;
 }
@@ -115,8 +117,9 @@ int run_homa_echo(const Settings& settings, const HomaEchoOptions& options) {
   const homa::Outcome<homa::Address> at = homa::Address::resolve(transport_options.bind, options.udp_port);
   if (!at) return console.error(error_of(at.error()));
   if (!homa::is_loopback({at->ip, at->port}) && !options.insecure)
-    return console.error(Error(ErrorKind::usage, "--bind " + transport_options.bind +
-                                                     " is reachable by others, and nothing is authenticated: add --insecure if that is meant"));
+    return console.error(
+        Error(ErrorKind::usage, "--bind " + transport_options.bind +
+                                    " is reachable by others, and nothing is authenticated: add --insecure if that is meant"));
   homa::Outcome<std::unique_ptr<homa::Transport>> transport = homa::Transport::open(transport_options);
   if (!transport) return console.error(error_of(transport.error()));
   if (homa::Outcome<void> served = serve_echo(**transport, options.link.homa_port); !served)

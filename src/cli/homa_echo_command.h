@@ -19,6 +19,7 @@ struct HomaLinkOptions {
   std::optional<std::uint32_t> link_mbps;
   std::optional<std::uint32_t> rtt_bytes;
   std::optional<std::uint32_t> spin_us;
+  std::uint32_t tick_ms = 1;
 
   homa::TransportOptions transport_options() const;
 };

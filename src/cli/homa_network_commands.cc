@@ -21,6 +21,9 @@ void add_link_options(CLI::App& app, HomaLinkOptions& o) {
   app.add_option("--mtu", o.mtu, "bytes that the whole way carries in one packet (default: the interface's)");
   app.add_option("--link-mbps", o.link_mbps, "the link's speed, 0: do not pace (default: as the card says)");
   app.add_option("--rtt-bytes", o.rtt_bytes, "what the link carries in a round trip (default 60000)");
+  app.add_option("--tick-ms", o.tick_ms, "the protocol's clock: after 65 silent ticks the other side is given up")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
   app.add_option("--spin-us", o.spin_us, "look for packets so long before sleeping (default 50, with two CPUs or fewer 0)");
 }
 
@@ -52,7 +55,8 @@ void add_bench(CLI::App& group, const Settings& settings, Command& command) {
   CLI::App* app = group.add_subcommand("bench", "measure latency and throughput against an echo server, or against oneself");
   app->footer(
       "Example:\n  godwit homa bench --seconds 2\n\n"
-      "Without HOST:PORT a thread of this process is the server. Without --size three measurements are made: 100 B one by one, 100 B\n"
+      "Without HOST:PORT a thread of this process is the server. Without --size three measurements are made: 100 B one by one, "
+      "100 B\n"
       "with 32 under way, and 500 kB with 4 under way.");
   auto o = std::make_shared<HomaBenchOptions>();
   app->add_option("HOST:PORT", o->server, "an echo server (port 9160 if none is given)");

@@ -1,5 +1,5 @@
-// The command line of those verbs of `godwit homa …` that use a network: echo, ping, bench, doctor; and of tc and dump, which tell
-// about one.
+// The command line of those verbs of `godwit homa …` that use a network: echo, ping, bench, doctor; and of tc and dump, which
+// tell about one.
 #pragma once
 
 #include <functional>

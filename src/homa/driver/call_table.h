@@ -1,6 +1,6 @@
-// The calls that an application has under way, each in a slot that its id names. Slots are taken on any thread and stay where they
-// are; apart from that a slot belongs to whoever was handed its number: the caller until it submits the call, then the transport's
-// thread until it is over.
+// The calls that an application has under way, each in a slot that its id names. Slots are taken on any thread and stay where
+// they are; apart from that a slot belongs to whoever was handed its number: the caller until it submits the call, then the
+// transport's thread until it is over.
 #pragma once
 
 #include <array>

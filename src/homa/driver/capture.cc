@@ -91,16 +91,16 @@ std::optional<CapturedDatagram> ip_of(ConstBytes packet) {
 // How long the link's header is; nothing for links that are not known.
 std::optional<std::size_t> link_header(std::uint32_t link, ConstBytes packet) {
   switch (link) {
-    case 0: return 4;                    // loopback of BSD
-    case 1: {                            // Ethernet, perhaps with VLAN tags
+    case 0: return 4;  // loopback of BSD
+    case 1: {          // Ethernet, perhaps with VLAN tags
       std::size_t at = 12;
       while (packet.size() >= at + 2 && (u16(packet, at) == 0x8100 || u16(packet, at) == 0x88a8)) at += 4;
       return at + 2;
     }
     case 12:
-    case 101: return 0;                  // raw IP
-    case 113: return 16;                 // Linux "any"
-    case 276: return 20;                 // its second form
+    case 101: return 0;   // raw IP
+    case 113: return 16;  // Linux "any"
+    case 276: return 20;  // its second form
     default: return std::nullopt;
   }
 }
@@ -127,7 +127,8 @@ Result<void> read_capture(ConstBytes file, std::vector<CapturedDatagram>& out) {
   const std::uint32_t link = numbers.u32(20) & 0x0fff'ffff;
   if (!link_header(link, {})) return fail(ErrorKind::unsupported, fmt::format("pcap: link type {} is not known", link));
   for (std::size_t at = kFileHeader; at < file.size();) {
-    if (file.size() - at < kRecordHeader) return fail(ErrorKind::truncated, fmt::format("pcap: the file ends in the record at {}", at));
+    if (file.size() - at < kRecordHeader)
+      return fail(ErrorKind::truncated, fmt::format("pcap: the file ends in the record at {}", at));
     const std::size_t captured = numbers.u32(at + 8);
     if (captured > kRecordMax)
       return fail(ErrorKind::limit, fmt::format("pcap: the record at {} says {} bytes, more than {}", at, captured, kRecordMax));

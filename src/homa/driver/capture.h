@@ -1,5 +1,5 @@
-// UDP datagrams out of what others captured: a pcap file (of Ethernet, Linux "any", raw IP or loopback; not pcapng) or a hex dump.
-// Fragments and everything that is not UDP are passed over. Source: the pcap file format, draft-ietf-opsawg-pcap.
+// UDP datagrams out of what others captured: a pcap file (of Ethernet, Linux "any", raw IP or loopback; not pcapng) or a hex
+// dump. Fragments and everything that is not UDP are passed over. Source: the pcap file format, draft-ietf-opsawg-pcap.
 #pragma once
 
 #include <optional>
@@ -15,7 +15,7 @@ namespace godwit::homa {
 struct CapturedDatagram {
   double seconds = 0;  // since the epoch; 0 from a hex dump
   std::optional<PeerAddress> from, to;
-  Bytes payload;          // as much as was captured
+  Bytes payload;           // as much as was captured
   std::size_t length = 0;  // of the payload on the wire
 };
 

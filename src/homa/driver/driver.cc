@@ -62,7 +62,8 @@ Driver::~Driver() {
 Result<StartedCall> Driver::call(Port from, const PeerAddress& to, Port to_port, MessageBuffer bytes, std::uint32_t length,
                                  std::uint64_t cookie) {
   if (outbound_bytes_ > 0 && outbound_bytes_ + length > options_.outbound_bytes_max)
-    return fail(ErrorKind::busy, fmt::format("{} bytes of messages wait to be sent; wait for some calls to end", outbound_bytes_));
+    return fail(ErrorKind::busy,
+                fmt::format("{} bytes of messages wait to be sent; wait for some calls to end", outbound_bytes_));
   const BufferId buffer = bytes.release();
   Result<StartedCall> started = endpoint_.handle_call(now(), {from, to, to_port, length, buffer, cookie});
   if (!started) {
@@ -122,7 +123,8 @@ void Driver::transmit() {
       const Instant at = now();
       while (outgoing_end_ < outgoing_.size() && endpoint_.poll_transmit(at, outgoing_[outgoing_end_].packet)) {
         OutDatagram& datagram = outgoing_[outgoing_end_++];
-        datagram.data = datagram.packet.length == 0 ? nullptr : MessageBuffer::data_of(datagram.packet.buffer) + datagram.packet.offset;
+        datagram.data =
+            datagram.packet.length == 0 ? nullptr : MessageBuffer::data_of(datagram.packet.buffer) + datagram.packet.offset;
       }
       if (outgoing_end_ == 0) break;
     }
@@ -217,8 +219,10 @@ void Driver::wait(Instant latest) {
   const Instant until = std::min(latest, next_due());
   bool is_drained = true;
   // Where datagrams came in numbers, more will be there: then the first look need not be a sleep.
-  if (last_received_ > 1 || until <= at) is_drained = receive_waiting(at);
-  else last_received_ = 0;
+  if (last_received_ > 1 || until <= at)
+    is_drained = receive_waiting(at);
+  else
+    last_received_ = 0;
   if (last_received_ == 0 && until > at) {
     const Duration patience = std::max(options_.spin, until - at < options_.pace_spin ? options_.pace_spin : Duration{});
     const Instant spin_end = std::min(until, at + patience);

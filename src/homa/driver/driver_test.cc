@@ -58,8 +58,9 @@ class Stranger {
 };
 
 Packet request_packet(RpcId id, std::uint32_t length) {
-  return {kFirstClientPort, kEcho, id,
-          Data{.message_length = length, .incoming = length, .cutoff_version = 1, .offset = 0, .segment_length = length, .ack = {}}};
+  return {
+      kFirstClientPort, kEcho, id,
+      Data{.message_length = length, .incoming = length, .cutoff_version = 1, .offset = 0, .segment_length = length, .ack = {}}};
 }
 
 std::optional<Delivery> next_event(Driver& driver, Port port = kEcho) {
@@ -248,10 +249,11 @@ TEST(MetricsText, HasEveryFamilyOnceWithHelpAndType) {
   LatencyHistogram calls;
   calls.record(Duration::microseconds(20));
   const std::string text = metrics_text(*driver, calls);
-  for (const char* line : {"# TYPE godwit_homa_calls_started_total counter\ngodwit_homa_calls_started_total 0\n",
-                           "godwit_homa_packets_sent_total{type=\"NEED_ACK\"} 0\n", "godwit_homa_call_seconds_bucket{le=\"+Inf\"} 1\n",
-                           "godwit_homa_call_seconds_bucket{le=\"1.6e-05\"} 0\n", "godwit_homa_call_seconds_count 1\n",
-                           "godwit_homa_sent_bytes_total{priority=\"7\"} 0\n"})
+  for (const char* line :
+       {"# TYPE godwit_homa_calls_started_total counter\ngodwit_homa_calls_started_total 0\n",
+        "godwit_homa_packets_sent_total{type=\"NEED_ACK\"} 0\n", "godwit_homa_call_seconds_bucket{le=\"+Inf\"} 1\n",
+        "godwit_homa_call_seconds_bucket{le=\"1.6e-05\"} 0\n", "godwit_homa_call_seconds_count 1\n",
+        "godwit_homa_sent_bytes_total{priority=\"7\"} 0\n"})
     EXPECT_NE(text.find(line), std::string::npos) << line;
 }
 

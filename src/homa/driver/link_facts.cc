@@ -83,8 +83,8 @@ Result<PeerAddress> local_address_towards(const PeerAddress& peer) {
   const KernelAddress to(peer, !v4);
   sockaddr_storage own{};
   socklen_t size = sizeof own;
-  const bool ok = connect(descriptor, to.data(), to.size()) == 0 &&
-                  getsockname(descriptor, reinterpret_cast<sockaddr*>(&own), &size) == 0;
+  const bool ok =
+      connect(descriptor, to.data(), to.size()) == 0 && getsockname(descriptor, reinterpret_cast<sockaddr*>(&own), &size) == 0;
   const int number = errno;
   close(descriptor);
   if (!ok) return fail(Error::from_errno(number, "find a way to " + text_of(peer)));

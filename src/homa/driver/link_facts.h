@@ -17,8 +17,8 @@ struct LinkFacts {
   bool is_loopback = false;
 };
 
-// Of the interface with this address. For the unspecified address: the least MTU and the best speed of those that are up, loopback
-// left out.
+// Of the interface with this address. For the unspecified address: the least MTU and the best speed of those that are up,
+// loopback left out.
 LinkFacts link_facts(const PeerAddress& local);
 
 // The address that this machine would use towards `peer`. ErrorKind::io if there is no way.

@@ -25,7 +25,8 @@ class LossyRelay {
     double loss = 0, duplication = 0, reordering = 0;
   };
 
-  LossyRelay(const PeerAddress& server, Faults faults, std::uint64_t seed) : server_(server, false), faults_(faults), random_(seed) {
+  LossyRelay(const PeerAddress& server, Faults faults, std::uint64_t seed)
+      : server_(server, false), faults_(faults), random_(seed) {
     inner_ = open();
     outer_ = open();
     end_ = eventfd(0, EFD_CLOEXEC);

@@ -35,13 +35,12 @@ Outcome<double> measure_rate(Transport& transport, const Address& server, std::u
   while (ended < count && !failure) {
     while (begun < count && begun - ended < kLongAtOnce) {
       ++begun;
-      const Outcome<CallId> made = transport.call(
-          server, port, request,
-          [&](Outcome<Message> outcome) {
-            ++ended;
-            if (!outcome && !failure) failure = std::move(outcome).error();
-          },
-          {.deadline = kPatience});
+      const Outcome<CallId> made = transport.call(server, port, request,
+                                                  [&](Outcome<Message> outcome) {
+                                                    ++ended;
+                                                    if (!outcome && !failure) failure = std::move(outcome).error();
+                                                  },
+                                                  {.deadline = kPatience});
       if (!made) return std::unexpected(made.error());
     }
     transport.run_once(std::chrono::milliseconds(100));
@@ -82,8 +81,7 @@ Outcome<Way> measure(Transport& transport, const Address& server, std::uint16_t 
   // A full packet out and a short one back is half of each echo; the least is the way without queues.
   const double seconds = std::chrono::duration<double>(way.short_calls.least + way.packet_calls.least).count() / 2;
   const double mbps = link_mbps > 0 ? link_mbps : way.megabits_per_second;
-  way.rtt_bytes = static_cast<std::uint32_t>(
-      std::clamp(seconds * mbps * 1e6 / 8, double{kRttBytesMin}, double{kRttBytesMax}));
+  way.rtt_bytes = static_cast<std::uint32_t>(std::clamp(seconds * mbps * 1e6 / 8, double{kRttBytesMin}, double{kRttBytesMax}));
   return way;
 }
 

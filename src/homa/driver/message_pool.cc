@@ -60,7 +60,8 @@ struct MessagePool::State {
       // Long ones come straight from the system and are not touched.
       void* memory = std::aligned_alloc(alignof(MessageBuffer::Block), (sizeof(MessageBuffer::Block) + capacity + 63) / 64 * 64);
       if (memory == nullptr) throw std::bad_alloc();
-      block = new (memory) MessageBuffer::Block{this, nullptr, static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(capacity)};
+      block = new (memory)
+          MessageBuffer::Block{this, nullptr, static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(capacity)};
     }
     used_bytes += capacity;
     ++buffers_out;

@@ -1,6 +1,6 @@
-// Buffers for whole messages, in size classes, kept after use up to a bound: a first touch of a page costs more than a copy of it.
-// What is fresh is not touched here, so a peer who declares a long message and sends a byte of it costs address space and a page,
-// not the length it declared. Thread-safe: an application may drop a message anywhere, also when the pool's owner is gone.
+// Buffers for whole messages, in size classes, kept after use up to a bound: a first touch of a page costs more than a copy of
+// it. What is fresh is not touched here, so a peer who declares a long message and sends a byte of it costs address space and a
+// page, not the length it declared. Thread-safe: an application may drop a message anywhere, also when the pool's owner is gone.
 #pragma once
 
 #include <atomic>

@@ -51,12 +51,16 @@ void add_packets(Text& out, const Counters& c) {
   for (std::size_t i = 0; i < kPriorityCount; ++i)
     out.sample(fmt::format("{{priority=\"{}\"}}", i), static_cast<double>(c.sent_bytes_by_priority[i]));
   out.family("packets_dropped_total", "counter", "Packets received and not used");
-  const std::pair<const char*, std::uint64_t> dropped[] = {
-      {"unknown_rpc", c.dropped_unknown_rpc},   {"other_names", c.dropped_other_names},
-      {"unknown_port", c.dropped_unknown_port}, {"duplicate", c.dropped_duplicate},
-      {"length_changed", c.dropped_length_changed}, {"retired", c.dropped_retired},
-      {"gaps", c.dropped_gaps},                 {"refused_limit", c.refused_limit},
-      {"ignored_ack", c.ignored_acks},          {"ignored_resend", c.ignored_resends}};
+  const std::pair<const char*, std::uint64_t> dropped[] = {{"unknown_rpc", c.dropped_unknown_rpc},
+                                                           {"other_names", c.dropped_other_names},
+                                                           {"unknown_port", c.dropped_unknown_port},
+                                                           {"duplicate", c.dropped_duplicate},
+                                                           {"length_changed", c.dropped_length_changed},
+                                                           {"retired", c.dropped_retired},
+                                                           {"gaps", c.dropped_gaps},
+                                                           {"refused_limit", c.refused_limit},
+                                                           {"ignored_ack", c.ignored_acks},
+                                                           {"ignored_resend", c.ignored_resends}};
   for (const auto& [reason, value] : dropped) out.sample(fmt::format("{{reason=\"{}\"}}", reason), static_cast<double>(value));
 }
 
@@ -74,7 +78,8 @@ void add_calls(Text& out, const Endpoint& endpoint, const LatencyHistogram& call
   out.counter("peers_dead_total", "Peers that did not answer any more", c.peers_dead);
   out.counter("ticks_skipped_total", "Timer ticks that came too late to count", c.ticks_skipped);
   out.counter("pity_grants_total", "Grants to the oldest message", endpoint.pity_grants());
-  out.counter("retired_evicted_total", "Names of finished requests forgotten early: execution at most once is not certain any more",
+  out.counter("retired_evicted_total",
+              "Names of finished requests forgotten early: execution at most once is not certain any more",
               endpoint.retired_evicted());
   out.gauge("rpcs", "RPCs that are not over", endpoint.rpc_count());
   out.gauge("peers", "Peers that are known", endpoint.peer_count());

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
-#include "homa/driver/kernel_address.h"
 #include "homa/driver/datagram_text.h"
+#include "homa/driver/kernel_address.h"
 #include "homa/driver/metrics_text.h"
 #include "homa/driver/transport_impl.h"
 
@@ -147,7 +147,8 @@ void Transport::Impl::expire(Instant now) {
     const std::uint32_t slot = deadlines.front().index;
     const PeerAddress to = peer_of(calls.at(slot).to);
     driver->abort(calls.at(slot).rpc);
-    finish(slot, fail_with(Reason::timed_out, text_of(to) + " did not answer before the deadline; the request may have been executed"));
+    finish(slot,
+           fail_with(Reason::timed_out, text_of(to) + " did not answer before the deadline; the request may have been executed"));
   }
 }
 
@@ -183,7 +184,8 @@ void Transport::Impl::deliver_response(Delivery delivery) {
 
 // --- calls ---
 
-Outcome<CallId> Transport::call(const Address& to, std::uint16_t port, Message request, Completion done, const CallOptions& options) {
+Outcome<CallId> Transport::call(const Address& to, std::uint16_t port, Message request, Completion done,
+                                const CallOptions& options) {
   if (request.size() == 0) return fail_with(Reason::invalid, "an empty request: 1 byte to 1,000,000 can be sent");
   if (port == 0) return fail_with(Reason::invalid, "Homa port 0 can not be called");
   const std::optional<std::uint32_t> index = impl_->calls.take();
@@ -361,8 +363,7 @@ Outcome<void> Request::reply(std::span<const std::byte> response) {
 
 Outcome<void> Transport::Impl::reply(std::uint64_t rpc, Message response) {
   const auto length = static_cast<std::uint32_t>(response.size_);
-  Result<void> replied =
-      driver->reply(handle_of(rpc), MessageBuffer::adopt_raw(std::exchange(response.owner_, nullptr)), length);
+  Result<void> replied = driver->reply(handle_of(rpc), MessageBuffer::adopt_raw(std::exchange(response.owner_, nullptr)), length);
   if (!replied) return std::unexpected(failure_of(replied.error()));
   return {};
 }
@@ -476,7 +477,8 @@ std::string Transport::describe() const {
   const UdpSocket& socket = impl_->driver->socket();
   const LinkFacts& facts = impl_->facts;
   return fmt::format(
-      "UDP {}{}, {} bytes of data per packet, link {}, rtt_bytes {}, GSO {}, GRO {}, socket buffers {} and {} KiB (receive, send)",
+      "UDP {}{}, {} bytes of data per packet, link {}, rtt_bytes {}, GSO {}, GRO {}, socket buffers {} and {} KiB (receive, "
+      "send)",
       local_address().text(), facts.interface.empty() ? std::string() : " on " + facts.interface, config.max_data,
       config.link_mbps == 0 ? std::string("of unknown speed: not paced") : fmt::format("{} Mb/s", config.link_mbps),
       config.rtt_bytes, socket.has_gso() ? "on" : "off", socket.has_gro() ? "on" : "off", socket.receive_buffer_bytes() / 1024,

@@ -23,13 +23,19 @@ namespace godwit::homa {
 
 Failure failure_of(const Error& error);
 Failure failure_of(CallError error, const PeerAddress& peer, std::uint32_t narrow_mtu);
-inline PeerAddress peer_of(const Address& address) { return {address.ip, address.port}; }
-inline Address address_of(const PeerAddress& peer) { return {peer.ip, peer.udp_port}; }
+inline PeerAddress peer_of(const Address& address) {
+  return {address.ip, address.port};
+}
+inline Address address_of(const PeerAddress& peer) {
+  return {peer.ip, peer.udp_port};
+}
 
 Latencies latencies_of(const LatencyHistogram& histogram);
 
 // An RPC's handle as a number that a Request carries.
-inline std::uint64_t number_of(RpcHandle rpc) { return (std::uint64_t{rpc.generation} << 32) | rpc.index.value; }
+inline std::uint64_t number_of(RpcHandle rpc) {
+  return (std::uint64_t{rpc.generation} << 32) | rpc.index.value;
+}
 inline RpcHandle handle_of(std::uint64_t number) {
   return {RpcIndex{static_cast<std::uint32_t>(number)}, static_cast<std::uint32_t>(number >> 32)};
 }

@@ -108,8 +108,7 @@ Result<std::unique_ptr<UdpSocket>> UdpSocket::open(const UdpOptions& options) {
     at.udp_port = options.port;
   }
   const KernelAddress name(at, is_v6);
-  if (bind(descriptor, name.data(), name.size()) != 0)
-    return fail(Error::from_errno(errno, "listen at UDP " + text_of(at)));
+  if (bind(descriptor, name.data(), name.size()) != 0) return fail(Error::from_errno(errno, "listen at UDP " + text_of(at)));
   sockaddr_storage own{};
   socklen_t size = sizeof own;
   if (getsockname(descriptor, reinterpret_cast<sockaddr*>(&own), &size) != 0)
@@ -179,7 +178,8 @@ std::span<const Arrived> UdpSocket::receive() {
       ++counters_.dropped_truncated;
     } else {
       counters_.datagrams_received += segment == 0 ? 1 : (length + segment - 1) / segment;
-      in.arrived[kept++] = {peer_address_of(in.names[i]), ConstBytes(static_cast<std::byte*>(in.vectors[i].iov_base), length), segment};
+      in.arrived[kept++] = {peer_address_of(in.names[i]), ConstBytes(static_cast<std::byte*>(in.vectors[i].iov_base), length),
+                            segment};
     }
     in.reset(i);
   }
@@ -201,8 +201,8 @@ std::size_t UdpSocket::group_size(std::span<const OutDatagram> batch) const {
   std::size_t count = 1;
   while (count < most) {
     const Transmit& next = batch[count].packet;
-    const bool fits = next.rpc == first.rpc && next.length > 0 && next.length <= first.length && next.priority == first.priority &&
-                      next.to == first.to;
+    const bool fits = next.rpc == first.rpc && next.length > 0 && next.length <= first.length &&
+                      next.priority == first.priority && next.to == first.to;
     if (!fits) break;
     ++count;
     if (next.length < first.length) break;
@@ -227,8 +227,7 @@ std::size_t UdpSocket::prepare(std::span<const OutDatagram> batch) {
     for (std::size_t i = at; i < at + group; ++i) {
       const OutDatagram& datagram = batch[i];
       out.vectors[vectors++] = {const_cast<std::byte*>(datagram.packet.header.data()), datagram.packet.header_size};
-      if (datagram.packet.length > 0)
-        out.vectors[vectors++] = {const_cast<std::byte*>(datagram.data), datagram.packet.length};
+      if (datagram.packet.length > 0) out.vectors[vectors++] = {const_cast<std::byte*>(datagram.data), datagram.packet.length};
     }
     message.msg_iovlen = static_cast<std::size_t>(&out.vectors[vectors] - message.msg_iov);
     message.msg_control = out.controls[messages].bytes;
