@@ -15,5 +15,6 @@ function(godwit_header_checks)
     target_include_directories(header_checks PRIVATE ${PROJECT_SOURCE_DIR}/src)
     target_link_libraries(header_checks PRIVATE ${ARGN})
     target_compile_options(header_checks PRIVATE -O0)
+    target_compile_definitions(header_checks PRIVATE GODWIT_TESTDATA="")  # as godwit_test gives it to the headers of tests
   endif()
 endfunction()

@@ -3,6 +3,7 @@
 // world depends on when they are written.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
