@@ -48,7 +48,7 @@ std::string RemoteLocator::scheme() const {
 Result<RemoteLocator> parse_remote_locator(std::string_view text) {
   if (text.empty()) return fail(ErrorKind::usage, "an empty path");
   if (text.find('\0') != std::string_view::npos) return fail(ErrorKind::usage, "a path with a zero byte");
-  const RemoteLocator as_path{RemoteLocator::Kind::path, "", std::string(text)};
+  RemoteLocator as_path{RemoteLocator::Kind::path, "", std::string(text)};
   if (text.starts_with('/') || text.starts_with("./") || text == "." || text.starts_with("../") || text == "..") return as_path;
   const std::size_t separator = text.find("://");
   if (separator != std::string_view::npos && is_scheme(text.substr(0, separator))) {

@@ -59,7 +59,7 @@ Result<void> walk_files(const std::string& path, const std::function<Result<void
   if (!folders) return fail(folders.error());
   for (const std::string& folder : *folders) {
     if (!is_chunk_folder(folder)) continue;
-    const std::string full = path + "/" + folder;
+    const std::string full = fmt::format("{}/{}", path, folder);
     struct stat status{};
     if (::fstatat(::dirfd(root->get()), folder.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode)) continue;
     Result<DirectoryPtr> stream = open_folder(::dirfd(root->get()), folder.c_str(), full);
@@ -67,7 +67,7 @@ Result<void> walk_files(const std::string& path, const std::function<Result<void
     const Result<std::vector<std::string>> names = names_in(stream->get(), full);
     if (!names) return fail(names.error());
     for (const std::string& name : *names) {
-      FolderFile file{.folder = ::dirfd(stream->get()), .name = name, .full = full + "/" + name, .status = {}};
+      FolderFile file{.folder = ::dirfd(stream->get()), .name = name, .full = fmt::format("{}/{}", full, name), .status = {}};
       if (::fstatat(file.folder, name.c_str(), &file.status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(file.status.st_mode)) continue;
       if (Result<void> visited = visit(file); !visited) return visited;
     }

@@ -124,9 +124,8 @@ void RemoteLink::flush() {
       unsent_bytes_ = 0;
       return handler_.handle_output_lost(result.error());
     }
-    const std::shared_ptr<bool> still = alive;
     flush();
-    if (!had_room && *still) handler_.handle_room();
+    if (!had_room && *alive) handler_.handle_room();
   });
 }
 

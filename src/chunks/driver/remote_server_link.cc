@@ -131,7 +131,8 @@ struct RemoteServerLink::Impl final : RemoteLinkHandler, std::enable_shared_from
     }
     store::BlobStore& store = *service.stores[load.store];
     const std::uint64_t size_max = load.compressed ? wire::kChunkDataSizeMax : kChunkBytesMax;
-    store.get(chunk_name(load.id, load.compressed), size_max,
+    const std::string name = chunk_name(load.id, load.compressed);
+    store.get(name, size_max,
               [self = weak_from_this(), load = std::move(load)](Result<Bytes> bytes) mutable {
                 const std::shared_ptr<Impl> impl = self.lock();
                 if (!impl || impl->is_over()) return;
@@ -147,8 +148,10 @@ struct RemoteServerLink::Impl final : RemoteLinkHandler, std::enable_shared_from
   }
   void check_loaded(Load load, Bytes stored) {
     auto bytes = std::make_shared<Result<Bytes>>(std::move(stored));
+    const ChunkId id = load.id;
+    const bool compressed = load.compressed;
     workers.run(
-        [v = verifier, bytes, id = load.id, compressed = load.compressed] {
+        [v = verifier, bytes, id, compressed] {
           Result<Bytes> data = v->open(id, **bytes, compressed);
           if (!data)
             *bytes = std::move(data);

@@ -148,11 +148,11 @@ class Store final : public RemoteStore {
   void session_ended(Session& session, Result<void> result) {
     const auto found = std::ranges::find_if(sessions_, [&](const auto& s) { return s.get() == &session; });
     GODWIT_CHECK(found != sessions_.end());
-    const std::shared_ptr<Session> ended(std::move(*found));
+    std::shared_ptr<Session> ended(std::move(*found));
     sessions_.erase(found);
     ++leaving_;
     // It is on the stack: its link goes in a later turn.
-    scheduler_.post([this, ended, result = std::move(result), alive = alive_]() mutable {
+    scheduler_.post([this, ended = std::move(ended), result = std::move(result), alive = alive_]() mutable {
       if (*alive) leave(std::move(ended), std::move(result));
     });
   }
