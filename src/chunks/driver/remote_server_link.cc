@@ -132,14 +132,13 @@ struct RemoteServerLink::Impl final : RemoteLinkHandler, std::enable_shared_from
     store::BlobStore& store = *service.stores[load.store];
     const std::uint64_t size_max = load.compressed ? wire::kChunkDataSizeMax : kChunkBytesMax;
     const std::string name = chunk_name(load.id, load.compressed);
-    store.get(name, size_max,
-              [self = weak_from_this(), load = std::move(load)](Result<Bytes> bytes) mutable {
-                const std::shared_ptr<Impl> impl = self.lock();
-                if (!impl || impl->is_over()) return;
-                if (bytes) return impl->check_loaded(std::move(load), std::move(*bytes));
-                if (bytes.error().kind() != ErrorKind::not_found) return impl->break_off(bytes.error());
-                impl->load_next(std::move(load));
-              });
+    store.get(name, size_max, [self = weak_from_this(), load = std::move(load)](Result<Bytes> bytes) mutable {
+      const std::shared_ptr<Impl> impl = self.lock();
+      if (!impl || impl->is_over()) return;
+      if (bytes) return impl->check_loaded(std::move(load), std::move(*bytes));
+      if (bytes.error().kind() != ErrorKind::not_found) return impl->break_off(bytes.error());
+      impl->load_next(std::move(load));
+    });
   }
   void load_next(Load load) {
     if (!load.compressed) ++load.store;
