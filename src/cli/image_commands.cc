@@ -71,9 +71,7 @@ void add_extract(CLI::App& group, const Settings& settings, std::function<int()>
                   "(default: this one)");
   app->add_option("SUBPATH", o->subpath, "only this node of the tree, put into OUTPUT under its own name");
   add_read_options(*app, o->store);
-  app->add_option(
-      "--seed", o->seeds,
-      "a file or device that may hold some of the chunks, of a tree a folder that may have some of its files; may be repeated");
+  app->add_option("--seed", o->seeds, "a file or device that may hold some of the chunks; may be repeated");
   add_yes_no(*app, "--seed-output", o->seed_output, "use the file that is replaced as a seed (default yes)");
   app->add_flag("--in-place", o->in_place,
                 "write into OUTPUT itself what differs; after an interruption, go on where it stopped");

@@ -184,19 +184,12 @@ int run_tree_extract(Console& console, const TreeOptions& options, TreeInput inp
   extraction.remove_others = options.remove_others;
   extraction.undo_immutable = options.undo_immutable;
   extraction.punch_holes = options.punch_holes;
-  extraction.seeds = options.seeds;
-  extraction.hardlink = options.hardlink;
-  extraction.reflink = options.reflink;
   const std::string name = input.path().substr(input.path().rfind('/') + 1);
   Result<std::unique_ptr<chunks::TreeExtractor>> extractor = chunks::TreeExtractor::open(folder, extraction, name);
   if (!extractor) return console.error(extractor.error());
   if (Result<void> done = chunks::extract_tree(input.source(), input.decoder_options(), **extractor); !done)
     return console.error(done.error());
-  console.event({{"event", "extracted"},
-                 {"folder", folder},
-                 {"nodes", (*extractor)->node_count()},
-                 {"hardlinked", (*extractor)->linked_count()},
-                 {"reflinked_bytes", (*extractor)->shared_bytes()}});
+  console.event({{"event", "extracted"}, {"folder", folder}, {"nodes", (*extractor)->node_count()}});
   return kDone;
 }
 
@@ -231,10 +224,6 @@ void add_extract_options(CLI::App& app, TreeOptions& options) {
       ->allow_extra_args(false);
   app.add_option("--without", options.without, "do not set this feature or group; may be repeated")->allow_extra_args(false);
   app.add_option("--delete", options.remove_others, "remove what the archive does not have")->capture_default_str();
-  app.add_option("--hardlink", options.hardlink, "a seed's file that is the same in all becomes a second name of it")
-      ->type_name("yes|no");
-  app.add_option("--reflink", options.reflink, "share blocks with seeds' files where the file system can (default yes)")
-      ->type_name("yes|no");
   app.add_option("--undo-immutable", options.undo_immutable, "take chattr's +i and +a off what is in the way")
       ->capture_default_str();
   app.add_option("--uid-shift", options.uid_shift, "yes (by the folder's owner), or what to add to each owner's number");

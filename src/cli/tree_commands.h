@@ -37,9 +37,6 @@ struct TreeOptions {
   bool undo_immutable = false;
   bool punch_holes = true;
   bool recursive = true;
-  std::vector<std::string> seeds;  // folders
-  bool hardlink = false;
-  bool reflink = true;
   std::string what;
 
   // What --with, --without, --digest and the --exclude- options come to, normalized.

@@ -1,8 +1,6 @@
 #include "chunks/driver/tree_extractor.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -84,7 +82,6 @@ Result<void> TreeExtractor::enter(const Node& node, std::string_view name) {
 
 // The folder of a sub-tree's destination is only a place.
 Result<void> TreeExtractor::enter_top(const Node& node) {
-  if (Result<void> loaded = seeds_.load(node.features); !loaded) return loaded;
   Folder& top = folders_.back();
   if (!top.is_new) top.given.acl = has_default_acl(top.descriptor.get());
   if (!subtree_name_.empty()) {
@@ -218,7 +215,6 @@ Result<void> TreeExtractor::begin_file(const Node& node) {
       ::openat(folder.descriptor.get(), leaf_.made_name.c_str(), kFileFlags, is_ours ? wanted | 0200 : (wanted & 0700) | 0200);
   if (number < 0) return fail(error("make file"));
   leaf_.node = node;
-  if (seeds_.has_size(node.payload_size)) leaf_.digest.emplace(digest_of(node.features));
   leaf_.file = std::make_unique<TreeFile>(Descriptor(number), options_.punch_holes);
   if (const FeatureFlags early = node.flags & options_.mask.allowed & kEarlyFlags; early != 0)
     (void)write_chattr(number, read_chattr(number) | chattr_of_features(early));  // when it is left, an error counts
@@ -227,7 +223,6 @@ Result<void> TreeExtractor::begin_file(const Node& node) {
 
 Result<void> TreeExtractor::payload(ConstBytes bytes) {
   if (!leaf_.file) return {};
-  if (leaf_.digest) leaf_.digest->update(bytes);
   if (Result<void> written = leaf_.file->write(bytes); !written) return fail(within_path(std::move(written).error()));
   return {};
 }
@@ -246,32 +241,6 @@ Result<void> TreeExtractor::leave_file() {
   Result<void> flagged = attributes_.apply_flags(number, leaf_.node, folder.given);
   if (!flagged) return fail(within_path(std::move(flagged).error()));
   return {};
-}
-
-// What cannot be shared stays as it was made: another file system, one without reflinks, a file with too many names.
-Result<bool> TreeExtractor::share_with_seed(const Folder& folder) {
-  if (!leaf_.digest) return false;
-  const ChunkId payload = leaf_.digest->finish();
-  leaf_.digest.reset();
-  const std::optional<Descriptor> seed = seeds_.find(leaf_.node.payload_size, payload);
-  if (!seed) return false;
-  if (options_.hardlink && seeds_.is_same_node(seed->get(), leaf_.node)) {
-    const std::string linked = fmt::format(".#godwit-{:016x}-{}", run_, temporary_count_++);
-    const int number = folder.descriptor.get();
-    if (::linkat(AT_FDCWD, path_of_descriptor(seed->get()).c_str(), number, linked.c_str(), AT_SYMLINK_FOLLOW) == 0) {
-      ::unlinkat(number, leaf_.made_name.c_str(), 0);
-      leaf_.file.reset();
-      ++linked_count_;
-      Result<void> renamed = rename_into_place(folder, linked);
-      ::unlinkat(number, linked.c_str(), 0);  // still there where it could not be renamed, or was the same file already
-      if (!renamed) return fail(std::move(renamed).error());
-      return true;
-    }
-  }
-  file_clone_range range{};
-  range.src_fd = seed->get();
-  if (options_.reflink && ::ioctl(leaf_.file->descriptor(), FICLONERANGE, &range) == 0) shared_bytes_ += leaf_.node.payload_size;
-  return false;
 }
 
 Result<void> TreeExtractor::rename_into_place(const Folder& folder, const std::string& made_name) {

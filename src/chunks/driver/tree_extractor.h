@@ -4,7 +4,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +12,6 @@
 #include "chunks/driver/tree_apply.h"
 #include "chunks/driver/tree_descriptor.h"
 #include "chunks/driver/tree_file.h"
-#include "chunks/driver/tree_seeds.h"
 
 namespace godwit::chunks {
 
@@ -22,9 +20,6 @@ struct TreeExtractorOptions {
   bool remove_others = true;  // --delete: what the archive does not have
   bool undo_immutable = false;
   bool punch_holes = true;
-  std::vector<std::string> seeds;  // folders
-  bool hardlink = false;           // second names of seeds' files instead of files
-  bool reflink = true;             // blocks shared with seeds' files, where the file system can
 };
 
 class TreeExtractor {
@@ -43,8 +38,6 @@ class TreeExtractor {
   Result<void> finish();
 
   std::uint64_t node_count() const { return node_count_; }
-  std::uint64_t linked_count() const { return linked_count_; }
-  std::uint64_t shared_bytes() const { return shared_bytes_; }
 
  private:
   struct Folder {
@@ -64,11 +57,10 @@ class TreeExtractor {
     std::unique_ptr<TreeFile> file;  // null for other nodes and for skipped ones
     Node node;
     std::string made_name;
-    std::optional<DigestStream> digest;  // of its bytes, where a seed may have them
   };
 
   TreeExtractor(std::string top, const TreeExtractorOptions& options)
-      : top_(std::move(top)), options_(options), attributes_(options.mask), seeds_(options.seeds, options.mask.shift) {}
+      : top_(std::move(top)), options_(options), attributes_(options.mask) {}
 
   Result<void> enter_top(const Node& node);
   Result<void> enter_folder(const Node& node);
@@ -77,8 +69,6 @@ class TreeExtractor {
   Result<void> leave_folder();
   Result<void> begin_file(const Node& node);
   Result<void> leave_file();
-  // Whether a seed's file took the place of the one that was made.
-  Result<bool> share_with_seed(const Folder& folder);
   Result<void> make_special(const Node& node);
   Result<void> apply_special(const Folder& folder, const Node& node, const std::string& made_name);
   // Removes what was in the folder before `up_to` and is not in the archive.
@@ -93,7 +83,6 @@ class TreeExtractor {
   std::string top_;
   TreeExtractorOptions options_;
   AttributeWriter attributes_;
-  TreeSeeds seeds_;
   std::string subtree_name_;
   std::vector<Folder> folders_;
   std::string path_;
@@ -102,8 +91,6 @@ class TreeExtractor {
   std::uint64_t run_ = 0;  // random: tells our temporary names from others'
   std::uint64_t temporary_count_ = 0;
   std::uint64_t node_count_ = 0;
-  std::uint64_t linked_count_ = 0;
-  std::uint64_t shared_bytes_ = 0;
 };
 
 }  // namespace godwit::chunks

@@ -220,44 +220,6 @@ TEST(TreeExtractor, DeepTreesGoBothWays) {
   EXPECT_EQ(*archive_of(folder / "out"), *archive);
 }
 
-ino_t inode_of(const std::string& path) {
-  struct stat status{};
-  GODWIT_CHECK(::stat(path.c_str(), &status) == 0);
-  return status.st_ino;
-}
-
-TEST(TreeExtractor, FilesOfASeedThatAreTheSameBecomeNamesOfOne) {
-  Scene s;
-  // Equal in all; of other bytes; of another mode.
-  ASSERT_TRUE(extract(s.archive, s.folder / "seed"));
-  scene::write(s.folder / "seed/sub.dot", ",");
-  ASSERT_EQ(::chmod((s.folder / "seed/sub/deep/x").c_str(), 0600), 0);
-  TreeExtractorOptions options = plain_options();
-  options.seeds = {s.folder / "seed"};
-  options.hardlink = true;
-  for (int round = 0; round < 2; ++round) {  // into nothing, and over itself
-    const Result<void> done = extract(s.archive, s.folder / "out", options);
-    ASSERT_TRUE(done) << done.error().message();
-    s.expect_extracted("out");
-    EXPECT_EQ(inode_of(s.folder / "out/sub/data"), inode_of(s.folder / "seed/sub/data"));
-    EXPECT_NE(inode_of(s.folder / "out/sub.dot"), inode_of(s.folder / "seed/sub.dot"));
-    EXPECT_NE(inode_of(s.folder / "out/sub/deep/x"), inode_of(s.folder / "seed/sub/deep/x"));
-  }
-  options.hardlink = false;
-  ASSERT_TRUE(extract(s.archive, s.folder / "out", options));
-  s.expect_extracted("out");
-  EXPECT_NE(inode_of(s.folder / "out/sub/data"), inode_of(s.folder / "seed/sub/data"));
-}
-
-TEST(TreeExtractor, ASeedThatIsNotThereIsNamed) {
-  Scene s;
-  TreeExtractorOptions options = plain_options();
-  options.seeds = {s.folder / "none"};
-  const Result<void> done = extract(s.archive, s.folder / "out", options);
-  ASSERT_FALSE(done);
-  EXPECT_NE(done.error().message().find("/none"), std::string::npos) << done.error().message();
-}
-
 TEST(TreeExtractor, TheLongestNameIsExtractedOverAnOldOne) {
   TemporaryFolder folder;
   const std::string name(255, 'n');
