@@ -158,7 +158,7 @@ void NbdConnection::receive() {
   // While its option waits for an answer the client is read on a little, so that its end is noticed.
   if (phase_ == Phase::handshake && (writing_ || (asked_ && receiver_.buffered().size() >= kAskedBytesHigh))) return;
   reading_ = true;
-  stream_->read(receiver_.room(), [this](Result<std::size_t> count) { handle_received(std::move(count)); });
+  stream_->read_into(receiver_, [this](Result<std::size_t> count) { handle_received(std::move(count)); });
 }
 
 void NbdConnection::handle_received(Result<std::size_t> count) {
