@@ -36,8 +36,10 @@ Result<Volume*> VolumeHost::add(ShelfItem item) {
   volume.set_relaying_allowed(options_.after_handover == AfterHandover::relay);
   if (item.pristine) volume.set_pristine();
   volume.face().set_policy(options_.early_reads, options_.destination.early_writes);
-  entry.relay =
-      std::make_unique<RelayClient>(context_, *this, volume, relay_openings_, random_.fork(), [this, name = volume.name()] {
+  entry.relay = std::make_unique<RelayClient>(
+      context_, *this, volume, relay_openings_, random_.fork(),
+      [this](const std::string& hint, const net::Address& from) { return resolve_hint(hint, from); },
+      [this, name = volume.name()] {
         if (server_) server_->close_clients(name);
       });
   if (server_) {
@@ -190,10 +192,9 @@ void VolumeHost::tell(ControlLink& link) {
 }
 
 // An address that a peer names is dialled only when it is where the peer is, or configured (ownership.md 15).
-std::string VolumeHost::resolve_hint(const std::string& text, const ControlLink& link) const {
+std::string VolumeHost::resolve_hint(const std::string& text, const net::Address& remote) const {
   Result<net::Address> address = net::Address::parse(text, 10809);
   if (!address) return "";
-  const net::Address remote = link.remote();
   if (address->is_unix()) return remote.is_unix() || remote.is_loopback() ? text : "";
   const bool unspecified = address->host == "0.0.0.0" || address->host == "::";
   if (unspecified) address->host = remote.is_unix() ? "127.0.0.1" : remote.host;
@@ -207,7 +208,7 @@ void VolumeHost::handle_control(ControlLink& link, const ControlMessage& message
   Volume* volume = find(message.volume);
   if (!volume || !link.peer()) return;
   ControlMessage told = message;
-  if (told.address) told.address = resolve_hint(*told.address, link);
+  if (told.address) told.address = resolve_hint(*told.address, link.remote());
   const bool was_heard = volume->ownership().record().heard;
   volume->ownership().handle_message(*link.peer(), told);
   if (!was_heard && volume->ownership().record().heard)

@@ -135,7 +135,7 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
 
   ControlLink* find_link(LinkId id) const;
   ControlLink* find_link_to(const HostId& host) const;
-  std::string resolve_hint(const std::string& address, const ControlLink& link) const;
+  std::string resolve_hint(const std::string& text, const net::Address& from) const;
   void dial(Dialler& dialler);
   void redial(Dialler& dialler);
   bool is_wanted(const Dialler& dialler) const;
