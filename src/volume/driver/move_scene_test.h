@@ -201,7 +201,7 @@ struct Process {
       for (const std::string& name : *names)
         shelf.open(me, name, [this, name, left, opened](Result<ShelfItem> item) {
           if (!item) host->note(NoteLevel::warning, "opening " + name + ": " + item.error().message());
-          if (item && item->store) (void)host->add(std::move(*item));
+          if (item) (void)host->add(std::move(*item));
           if (--*left > 0) return;
           host->resume_dialling();
           if (opened) opened();
