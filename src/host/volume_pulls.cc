@@ -114,9 +114,10 @@ void VolumeVerbs::keep_unfinished(std::shared_ptr<std::vector<std::string>> look
       [this, alive = alive_, looked_at, kept, folder, name, done = std::move(done)](Result<volume::Record> record) mutable {
         if (!*alive) return;
         using volume::CopyState;
-        const bool unfinished = record && record->host == process_.me().host &&
-                                (record->state == CopyState::receiving || record->state == CopyState::ready ||
-                                 record->state == CopyState::relinquished);
+        const bool unfinished =
+            record && record->host == process_.me().host &&
+            (record->state == CopyState::receiving || record->state == CopyState::ready ||
+             record->state == CopyState::relinquished || (record->state == CopyState::gone && record->untold));
         if (unfinished) kept->push_back(name);
         keep_unfinished(looked_at, kept, folder, std::move(done));
       });
