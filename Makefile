@@ -83,7 +83,7 @@ tsan: ## the tests of the parts that have threads, under ThreadSanitizer
 
 fuzz: ## every fuzzer, two at a time, FUZZ_SECONDS in total
 	@scripts/packages.sh build check
-	@$(stage) fuzz-configure cmake --preset fuzz --log-level=WARNING
+	@cmake --preset fuzz --log-level=WARNING >/dev/null
 	@$(stage) fuzz-build cmake --build --preset fuzz -j $(JOBS) --target fuzzers
 	@$(stage) fuzz scripts/fuzz.sh $(FUZZ_SECONDS)
 

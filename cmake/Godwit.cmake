@@ -86,6 +86,7 @@ function(godwit_test folder)
 endfunction()
 
 # Every NAME_fuzz.cc below src/ is a libFuzzer program fuzz_NAME, linked with its folder's library; all are the target fuzzers.
+# They share the objects of the tests under ASan and UBSan: one build of the libraries serves both.
 # Without clang the same source becomes replay_NAME, which gives it the files of fuzz/corpus/NAME: the test corpus.NAME.
 function(godwit_fuzz_program prefix source)
   get_filename_component(name ${source} NAME_WE)
@@ -103,6 +104,7 @@ function(godwit_fuzzers)
   file(GLOB_RECURSE found CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*_fuzz.cc)
   foreach(source ${found})
     godwit_fuzz_program(fuzz ${source})
+    set_target_properties(fuzz_${name} PROPERTIES EXCLUDE_FROM_ALL ON)
     target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     add_dependencies(fuzzers fuzz_${name})

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzzer of build/fuzz, two at a time, within a total number of seconds: scripts/fuzz.sh [SECONDS].
+# Runs every fuzzer (they lie in build/asan/bin), two at a time, within a total number of seconds: scripts/fuzz.sh [SECONDS].
 # Each starts from fuzz/corpus/NAME and leaves what is new in build/fuzz/corpus/NAME; an input that breaks it stays in
 # build/fuzz/found, to be turned into a test and a file of the corpus.
 set -euo pipefail
@@ -10,7 +10,7 @@ at_once=2
 fuzzers=()
 while IFS= read -r source; do
   name=${source##*/}
-  fuzzers+=("build/fuzz/bin/fuzz_${name%_fuzz.cc}")
+  fuzzers+=("build/asan/bin/fuzz_${name%_fuzz.cc}")
 done < <(find src -name '*_fuzz.cc' | sort)
 if [ ${#fuzzers[@]} -eq 0 ]; then
   echo "fuzz: no fuzzer is built yet"
