@@ -395,7 +395,7 @@ void VolumeVerbs::cancel(const Object& request, net::Done<Object> done) {
       return done(fail(std::move(cancelled).error().within("volume " + name)));
     (*volume)->pump();
     if ((*volume)->ownership().record().state == CopyState::gone) process_.drop_nbd_addresses_of(name);
-    process_.host().resume_dialling();  // to tell the other host, where nobody is connected with it
+    process_.host().dial_untold();  // to tell the other host, where nobody is connected with it
     when_recorded(name, [name, done = std::move(done)](Result<Object> described) mutable {
       if (!described) return done(std::move(described));
       (*described)["cancelled"] = name;

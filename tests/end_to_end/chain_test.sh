@@ -47,7 +47,8 @@ pulled() {  # NAME: until that host owns, and who gave knows
 }
 
 start a serve --memory disk=16MiB
-# Between A and B at first: a mebibyte a second from A until the file `fast` is there.
+nbdsh -u "$(uri a)" -c 'import os' -c 'for i in range(16): h.pwrite(os.urandom(1 << 20), i << 20)' || die "filling"
+# Between A and B at first: 256 KiB a second from A until the file `fast` is there.
 cat >"$work/slow.py" <<'PYTHON'
 import os, socket, sys, threading, time
 work = sys.argv[1]
@@ -59,7 +60,7 @@ def pump(source, sink, slow):
         while slow and data and not os.path.exists(work + "/fast"):
             sink.sendall(data[:16384])
             data = data[16384:]
-            time.sleep(1 / 64)
+            time.sleep(1 / 16)
         sink.sendall(data)
     sink.close()
 while True:
@@ -79,8 +80,16 @@ qemu-io -f raw "$(uri a)" <"$work/qemu" >"$work/qemu.log" 2>&1 &
 qemu=$!
 pids+=("$qemu")
 exec 3>"$work/qemu"
-echo 'write -P 0x11 0 64k' >&3
-wait_for "$work/qemu.log" 'wrote 65536/65536 bytes at offset 0'
+prompts() { grep -o 'qemu-io>' "$work/qemu.log" 2>/dev/null | wc -l; }
+wait_for "$work/qemu.log" 'qemu-io>'
+qemu_io() {  # COMMAND: one at a time, for it overlooks a line that comes together with another
+  local before
+  before=$(prompts)
+  echo "$1" >&3
+  for _ in $(seq 2400); do [[ $(prompts) -gt $before ]] && return; sleep 0.02; done
+  die "qemu-io does not get on: $1"
+}
+qemu_io 'write -P 0x11 0 64k'
 nbdsh -u "$(uri a)" -c "work = '$work'" -c '
 import os, struct
 n = 0
@@ -136,21 +145,18 @@ wait_for "$work/early.log" waits
 grep -q '"event":"pulled"' "$work/b.log" && die "the move was not slow enough for this test"
 nbdinfo "$(uri b)" | grep -q 'not owned yet' || die "B owns too early"
 grep -q written "$work/early.log" && die "a write at B did not wait"
-echo 'write -P 0x22 1M 64k' >&3
-wait_for "$work/qemu.log" 'wrote 65536/65536 bytes at offset 1048576'
+qemu_io 'write -P 0x22 1M 64k'
 touch "$work/fast"
 i=0
 until grep -q '"event":"pulled"' "$work/b.log"; do  # through the switch itself
-  echo "write -P 0x33 $((2 * 1048576 + i % 16 * 65536)) 64k" >&3
+  qemu_io "write -P 0x33 $((2 * 1048576 + i % 16 * 65536)) 64k"
   i=$((i + 1))
   [[ $i -lt 6000 ]] || die "the move does not end"
-  sleep 0.01
 done
 wait_for "$work/early.log" written
 wait "$early" || die "the client at B failed"
-echo 'write -P 0x55 4M 64k' >&3
-echo 'flush' >&3
-wait_for "$work/qemu.log" 'wrote 65536/65536 bytes at offset 4194304'
+qemu_io 'write -P 0x55 4M 64k'
+qemu_io flush
 pulled b
 goes_on
 nbdinfo "$(uri b)" | grep -q 'owned here' || die "B does not say that it owns"
@@ -159,8 +165,7 @@ nbdinfo "$(uri b)" | grep -q 'owned here' || die "B does not say that it owns"
 start c pull "unix:$work/b.sock" disk --memory
 pulled c
 goes_on
-echo 'write -P 0x66 5M 64k' >&3
-wait_for "$work/qemu.log" 'wrote 65536/65536 bytes at offset 5242880'
+qemu_io 'write -P 0x66 5M 64k'
 nbdsh -u "$(uri c)" -c 'assert h.pread(65536, 5 << 20) == b"\x66" * 65536' >"$work/at_c.log" 2>&1 || die "the write is not at C"
 "$godwit" volume pull "unix:$work/c.sock" disk --data "$work/a" >"$work/home.log" 2>&1 || die "the pull home"
 pulled a
@@ -169,15 +174,16 @@ for check in '0x11 0' '0x22 1M' '0x55 4M' '0x66 5M' '0x44 12M'; do
   read -r pattern offset <<<"$check"
   length=64k
   [[ $pattern == 0x44 ]] && length=4k
-  echo "read -P $pattern $offset $length" >&3
+  qemu_io "read -P $pattern $offset $length"
 done
-[[ $i -gt 0 ]] && echo 'read -P 0x33 2M 64k' >&3
-echo 'flush' >&3
-echo 'write -P 0x77 6M 64k' >&3
-wait_for "$work/qemu.log" 'wrote 65536/65536 bytes at offset 6291456'
+[[ $i -gt 0 ]] && qemu_io 'read -P 0x33 2M 64k'
+qemu_io flush
+qemu_io 'write -P 0x77 6M 64k'
 exec 3>&-
 wait "$qemu" || die "qemu-io failed"
-grep -qiE 'error|fail|verification' "$work/qemu.log" && die "qemu-io met an error"
+grep -qiE 'error|fail' "$work/qemu.log" && die "qemu-io met an error"
+[[ $(grep -c '^\(qemu-io> \)*wrote 65536/65536' "$work/qemu.log") -eq $((5 + i)) ]] || die "a write of qemu-io was not done"
+[[ $(grep -c '^\(qemu-io> \)*read [0-9]*/' "$work/qemu.log") -eq $((5 + (i > 0))) ]] || die "a read of qemu-io was not done"
 touch "$work/stop"
 wait "$counter" || die "the client that never stops failed"
 last=$(sed -n 's/^last //p' "$work/counter.log")

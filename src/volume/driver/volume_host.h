@@ -89,6 +89,8 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   void stop_pull(std::uint64_t id);
   // Goes on with what the records say is unfinished and nobody dials for yet: after a start.
   void resume_dialling();
+  // Of that only where a host is still to be told what the record here says; what was stopped stays stopped.
+  void dial_untold();
 
   std::vector<MoveReport> moves() const;
   std::size_t links() const { return sources_.size() + destinations_.size(); }
@@ -143,6 +145,7 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   ControlLink* find_link(LinkId id) const;
   ControlLink* find_link_to(const HostId& host) const;
   std::string resolve_hint(const std::string& text, const net::Address& from) const;
+  void dial_for(const std::function<bool(const Record&)>& is_meant);
   void dial(Dialler& dialler);
   void redial(Dialler& dialler);
   bool is_wanted(const Dialler& dialler) const;

@@ -45,6 +45,13 @@ void VolumeHost::stop_pull(std::uint64_t id) {
 }
 
 void VolumeHost::resume_dialling() {
+  dial_for([](const Record&) { return true; });
+}
+void VolumeHost::dial_untold() {
+  dial_for([](const Record& record) { return record.untold; });
+}
+
+void VolumeHost::dial_for(const std::function<bool(const Record&)>& is_meant) {
   std::map<std::string, std::vector<Volume*>> by_address;
   for (auto& [name, entry] : volumes_) {
     const Record& record = entry.volume->ownership().durable_record();
@@ -52,7 +59,7 @@ void VolumeHost::resume_dialling() {
       const std::vector<Volume*>& its = d.second->volumes;
       return !d.second->ended && std::find(its.begin(), its.end(), entry.volume.get()) != its.end();
     });
-    if (!dialled && entry.volume->ownership().wants_link() && record.peer && !record.peer->address.empty())
+    if (!dialled && is_meant(record) && entry.volume->ownership().wants_link() && record.peer && !record.peer->address.empty())
       by_address[record.peer->address].push_back(entry.volume.get());
   }
   for (auto& [text, volumes] : by_address) {
@@ -217,7 +224,7 @@ void VolumeHost::end_pull_of(Volume& volume) {
       context_.scheduler.post([changed = std::move(changed), status = status_of(*dialler)] { changed(status); });
   }
   context_.scheduler.post([this, alive = alive_] {
-    if (*alive) resume_dialling();
+    if (*alive) dial_untold();
   });
 }
 
