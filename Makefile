@@ -44,6 +44,7 @@ test: ## everything that shows that it works, on the release objects
 	@$(stage) configure cmake --preset release -DGODWIT_TESTS=ON --log-level=WARNING
 	@$(stage) build cmake --build --preset release -j $(JOBS)
 	@$(seeds) $(stage) test $(call ctest,release)
+	@$(seeds) build/release/bin/volume_driver_test --gtest_filter='SceneSeeds.*' | grep '^simulated worlds'
 
 quick: ## before every commit: build, tests with few seeds, layout
 	@scripts/packages.sh build test format

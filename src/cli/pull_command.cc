@@ -36,6 +36,10 @@ json::object pull_request(const PullOptions& options, const Console& console) {
     std::error_code ignored;
     request["base"] = std::filesystem::absolute(options.base, ignored).string();
   }
+  if (!options.device.empty()) {
+    std::error_code ignored;
+    request["device"] = std::filesystem::absolute(options.device, ignored).lexically_normal().string();
+  }
   return request;
 }
 

@@ -13,6 +13,7 @@ struct PullOptions {
   std::string into;
   bool memory = false;
   std::string base;
+  std::string device;
   std::string take = "completed";
   bool post_copy = false;
   double wait_seconds = 30;

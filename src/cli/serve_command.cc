@@ -21,6 +21,11 @@ namespace json = boost::json;
 
 namespace {
 
+constexpr double kOnceLookSeconds = 0.05;
+// How long --once leaves its connections open when all is done, or until the other host hangs up: ending at once could take back,
+// unread, the word that we know that it owns, and it would dial for ever to hear it.
+constexpr double kOnceLastWordSeconds = 1;
+
 template <class T>
 Result<T> choose(std::string_view option, const std::string& text, const std::map<std::string, T>& choices) {
   if (const auto it = choices.find(text); it != choices.end()) return it->second;
@@ -142,7 +147,11 @@ void tell_served(Console& console, const json::object& result) {
     const std::string name(volume.at("name").get_string());
     const json::value* how = volume.if_contains("how");
     if (how == nullptr) continue;
-    if (*how == "adopted") console.line(fmt::format("{} is a volume now: its ownership record is {}.own beside it", name, name));
+    if (*how == "adopted" && volume.at("kind") == "device")
+      console.line(fmt::format("what is on {} is volume {} now: its ownership record is in the data directory",
+                               std::string(volume.at("path").get_string()), name));
+    else if (*how == "adopted")
+      console.line(fmt::format("{} is a volume now: its ownership record is {}.own beside it", name, name));
     if (*how == "made" && volume.at("kind") == "memory")
       console.line(fmt::format("{} lives in memory and dies with this process", name));
   }
@@ -278,8 +287,10 @@ int run_serve(const Settings& settings, ServeOptions options) {
     run.every(0.1, [&] { watch.look(); });
     run.before_end([&] { watch.look(); });
     if (options.listen.once)
-      run.every(0.05, [&] {
-        if (run.process().host().is_done_serving()) run.end(kDone);
+      run.every(kOnceLookSeconds, [&, looks = 0]() mutable {
+        const volume::VolumeHost& host = run.process().host();
+        if (!host.is_done_serving()) return;
+        if (host.links() == 0 || ++looks * kOnceLookSeconds >= kOnceLastWordSeconds) run.end(kDone);
       });
   };
   const auto start = [&] { run.verbs().perform(*request, nullptr, serving); };

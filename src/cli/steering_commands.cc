@@ -127,7 +127,8 @@ std::string status_text(const json::object& answer) {
 
 int run_create(const Settings& settings, const CreateOptions& options) {
   Console console(settings.json);
-  json::object request{{"verb", "create"}, {"name", options.name}, {"kind", options.kind}, {"folder", absolute(options.folder)}};
+  json::object request{{"verb", "create"}, {"name", options.name}, {"folder", absolute(options.folder)}};
+  if (!options.kind.empty()) request["kind"] = options.kind;
   if (!options.size.empty()) {
     Result<std::uint64_t> size = host::parse_byte_count(options.size);
     if (!size) return console.error(size.error());
@@ -137,6 +138,7 @@ int run_create(const Settings& settings, const CreateOptions& options) {
   if (!block_size) return console.error(block_size.error());
   request["block_size"] = *block_size;
   if (!options.base.empty()) request["base"] = absolute(options.base);
+  if (!options.device.empty()) request["device"] = absolute(options.device);
   if (!options.from_file.empty()) request["content"] = absolute(options.from_file);
   const Alone alone = options.kind == "memory" ? Alone::no : Alone::yes;
   Result<json::object> answer = ask(settings, request, alone);
@@ -165,7 +167,9 @@ int run_remove(const Settings& settings, const NameOptions& options) {
   if (!answer) return console.error(answer.error());
   console.event(*answer);
   const bool kept = host::JsonFields(*answer).flag("record_kept");
-  console.line(fmt::format("removed volume {}{}", options.name,
+  const bool on_device = answer->contains("device");
+  console.line(fmt::format("removed volume {}{}{}", options.name,
+                           on_device ? "; what is on " + text_at(*answer, "device") + " stays" : "",
                            kept ? "; its record stays, because other hosts had the volume too, and says that it is gone" : ""));
   return kDone;
 }

@@ -11,8 +11,9 @@ namespace godwit::cli {
 struct CreateOptions {
   std::string name;
   std::string size;
-  std::string kind = "sparse";
+  std::string kind;  // "": sparse, or device where one is named
   std::string base;
+  std::string device;
   std::string block_size = "64KiB";
   std::string folder;
   std::string from_file;

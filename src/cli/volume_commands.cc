@@ -47,12 +47,13 @@ void add_serve(CLI::App& group, const Settings& settings, std::function<int()>& 
   CLI::App* app = group.add_subcommand("serve", "offer volumes to hosts that pull, and to NBD clients");
   app->footer(
       "Example:\n  godwit volume serve disk.img --nbd 127.0.0.1:10809\n\n"
-      "A file without an ownership record becomes a volume. Without files: all volumes of the data directory.");
+      "A file without an ownership record becomes a volume, and so does a block device (its record is in the data directory). "
+      "Without files: all volumes of the data directory.");
   auto o = std::make_shared<ServeOptions>();
-  app->add_option("FILE", o->files, "data files of volumes, or names of volumes in the data directory");
+  app->add_option("FILE", o->files, "data files of volumes, block devices, or names of volumes in the data directory");
   app->add_option("--memory", o->memory, "a volume in memory, NAME=SIZE; may be repeated");
   app->add_option("--config", o->config, "a TOML file that names volumes and addresses");
-  app->add_option("--base", o->base, "what the files lie on, as copy-on-write overlays");
+  app->add_option("--base", o->base, "what the files lie on, as copy-on-write overlays; remembered: only new ones need it");
   app->add_option("--block-size", o->listen.block_size, "of new volumes: a power of two, 4KiB to 4MiB")->capture_default_str();
   app->add_option("--hand-over", o->listen.hand_over, "towards an original Silo: none, completed or custom")
       ->capture_default_str();
@@ -72,6 +73,7 @@ void add_pull(CLI::App& group, const Settings& settings, std::function<int()>& c
   app->add_option("--as", o->rename_to, "another name for the one volume");
   app->add_option("--into", o->into, "the folder for the data (default: `volumes` in the data directory)");
   app->add_flag("--memory", o->memory, "keep the data in memory; it dies with the process");
+  app->add_option("--device", o->device, "the block device for the one volume's data; what is on it is overwritten");
   app->add_option("--base", o->base,
                   "an image here that the copies lie on as overlays: blocks that the source has from an equal one stay away");
   app->add_option("--take", o->take, "when an original's volume becomes ours: completed, custom or never")->capture_default_str();
@@ -89,14 +91,16 @@ void add_pull(CLI::App& group, const Settings& settings, std::function<int()>& c
 }
 
 void add_create(CLI::App& group, const Settings& settings, std::function<int()>& command) {
-  CLI::App* app = group.add_subcommand("create", "make a new volume of zeros, owned here");
-  app->footer("Example:\n  godwit volume create disk --size 10GiB");
+  CLI::App* app = group.add_subcommand("create", "make a new volume, owned here: of zeros, or of what is on a block device");
+  app->footer("Example:\n  godwit volume create disk --size 10GiB\n  godwit volume create db --device /dev/vg0/db");
   auto o = std::make_shared<CreateOptions>();
   app->add_option("NAME", o->name, "its name, and its data file's")->required();
-  app->add_option("--size", o->size, "like 10GiB (an overlay has its base's if none is given)");
+  app->add_option("--size", o->size, "like 10GiB (if none is given, an overlay has its base's, a device's volume all of it)");
   app->add_option("--from-file", o->from_file, "with the content of this file, which stays as it is");
-  app->add_option("--kind", o->kind, "file (space reserved), sparse, memory or overlay")->capture_default_str();
-  app->add_option("--base", o->base, "what an overlay lies on; never written");
+  app->add_option("--kind", o->kind, "file (space reserved), sparse, memory, overlay or device (default: sparse)");
+  app->add_option("--base", o->base, "what an overlay lies on; never written, and remembered");
+  app->add_option("--device", o->device,
+                  "the block device that becomes the volume, with what is on it; by a path that stays the same device's");
   app->add_option("--block-size", o->block_size, "a power of two, 4KiB to 4MiB")->capture_default_str();
   app->add_option("--folder", o->folder, "where its data go (default: `volumes` in the data directory)");
   app->callback([o, &settings, &command] { command = [o, &settings] { return run_create(settings, *o); }; });
@@ -116,7 +120,8 @@ void add_steering(CLI::App& group, const Settings& settings, std::function<int()
   CLI::App* list = add_named(group, settings, command, "list", "the volumes of this host", run_list, o);
   list->add_option("--folder", o->folder, folder);
   list->footer("Example:\n  godwit volume list --json");
-  CLI::App* remove = add_named(group, settings, command, "remove", "remove a volume's data here", run_remove, o);
+  CLI::App* remove = add_named(group, settings, command, "remove", "remove a volume's data here; what is on a block device stays",
+                               run_remove, o);
   remove->add_option("NAME", o->name, "which volume")->required();
   remove->add_option("--folder", o->folder, folder);
   remove->add_flag("--yes", o->yes, "also where this host owns it, so that the data are lost");

@@ -62,6 +62,19 @@ class ScriptedServer {
   StreamPair pair_;
 };
 
+// A client that such a server has let in; `told` says whether it is in.
+struct Opened {
+  Opened(std::uint16_t flags, bool structured) : server(scheduler) {
+    server.open(told);
+    server.say(ScriptedServer::handshake(flags, structured));
+  }
+  NbdClient& client() { return ***told.result; }
+
+  TestScheduler scheduler;
+  ScriptedServer server;
+  Told<std::unique_ptr<NbdClient>> told;
+};
+
 std::vector<Request> requests_in(ConstBytes bytes) {
   std::vector<Request> requests;
   while (!bytes.empty()) {
@@ -166,20 +179,16 @@ TEST(NbdClientReplies, RepliesThatBreakTheProtocolLoseTheConnection) {
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.name);
-    TestScheduler scheduler;
-    ScriptedServer server(scheduler);
-    Told<std::unique_ptr<NbdClient>> told;
-    server.open(told);
-    server.say(ScriptedServer::handshake(kSendFlush, row.structured));
-    ASSERT_TRUE(told.ok());
-    NbdClient& client = ***told.result;
+    Opened opened(kSendFlush, row.structured);
+    ASSERT_TRUE(opened.told.ok());
+    NbdClient& client = opened.client();
     bool lost = false;
     client.on_lost([&](const Error&) { lost = true; });
     Bytes into(8);
     Told<void> read;
     client.read(0x200, into, read.done());
-    scheduler.run();
-    server.say(row.bytes);
+    opened.scheduler.run();
+    opened.server.say(row.bytes);
     EXPECT_EQ(read.error(), ErrorKind::connection_lost);
     EXPECT_TRUE(lost);
   }
@@ -187,93 +196,77 @@ TEST(NbdClientReplies, RepliesThatBreakTheProtocolLoseTheConnection) {
 
 TEST(NbdClientReplies, AReadMayComeInAnyPieces) {
   constexpr std::uint64_t kCookie = 1ULL << 32;
-  TestScheduler scheduler;
-  ScriptedServer server(scheduler);
-  Told<std::unique_ptr<NbdClient>> told;
-  server.open(told);
-  server.say(ScriptedServer::handshake(0, true));
-  ASSERT_TRUE(told.ok());
+  Opened opened(0, true);
+  ASSERT_TRUE(opened.told.ok());
   Bytes into(8, std::byte{0xee});
   Told<void> read;
-  (**told.result)->read(0x200, into, read.done());
-  scheduler.run();
-  server.say(chunk(0, kChunkOffsetData, kCookie, "0000000000000205 aabbcc"));
-  server.say(chunk(0, kChunkOffsetHole, kCookie, "0000000000000201 00000004"));
-  server.say(chunk(0, kChunkOffsetData, kCookie, "0000000000000200 dd"));
+  opened.client().read(0x200, into, read.done());
+  opened.scheduler.run();
+  opened.server.say(chunk(0, kChunkOffsetData, kCookie, "0000000000000205 aabbcc"));
+  opened.server.say(chunk(0, kChunkOffsetHole, kCookie, "0000000000000201 00000004"));
+  opened.server.say(chunk(0, kChunkOffsetData, kCookie, "0000000000000200 dd"));
   EXPECT_FALSE(read.result);
-  server.say(chunk(kChunkDone, kChunkNone, kCookie, ""));
+  opened.server.say(chunk(kChunkDone, kChunkNone, kCookie, ""));
   EXPECT_TRUE(read.ok());
   EXPECT_EQ(to_hex(into), "dd00000000aabbcc");
 }
 
 TEST(NbdClientReplies, AReadWithPartOfItsDataOrAnErrorFailsAlone) {
-  TestScheduler scheduler;
-  ScriptedServer server(scheduler);
-  Told<std::unique_ptr<NbdClient>> told;
-  server.open(told);
-  server.say(ScriptedServer::handshake(kReadOnly, true));
-  ASSERT_TRUE(told.ok());
-  NbdClient& client = ***told.result;
+  Opened opened(kReadOnly, true);
+  ASSERT_TRUE(opened.told.ok());
+  NbdClient& client = opened.client();
   Bytes into(8);
   Told<void> partly, refused, later;
   client.read(0, into, partly.done());
   client.read(0, into, refused.done());
-  scheduler.run();
-  server.say(chunk(kChunkDone, kChunkOffsetData, 1ULL << 32, "0000000000000000 dd"));
+  opened.scheduler.run();
+  opened.server.say(chunk(kChunkDone, kChunkOffsetData, 1ULL << 32, "0000000000000000 dd"));
   EXPECT_EQ(partly.error(), ErrorKind::invalid);
-  server.say(chunk(0, kChunkErrorOffset, (1ULL << 32) + 1, "00000001 0001 41 0000000000000000"));
-  server.say(chunk(kChunkDone, kChunkNone, (1ULL << 32) + 1, ""));
+  opened.server.say(chunk(0, kChunkErrorOffset, (1ULL << 32) + 1, "00000001 0001 41 0000000000000000"));
+  opened.server.say(chunk(kChunkDone, kChunkNone, (1ULL << 32) + 1, ""));
   EXPECT_EQ(refused.error(), ErrorKind::read_only);
   client.read(0, into, later.done());
-  scheduler.run();
+  opened.scheduler.run();
   EXPECT_FALSE(later.result) << "the connection goes on";
 }
 
 TEST(NbdClientReplies, WhatAServerDoesNotOfferIsDoneByOtherMeans) {
-  TestScheduler scheduler;
-  ScriptedServer server(scheduler);
-  Told<std::unique_ptr<NbdClient>> told;
-  server.open(told);
-  server.say(ScriptedServer::handshake(kSendFlush, false));
-  ASSERT_TRUE(told.ok());
-  NbdClient& client = ***told.result;
-  server.heard();
+  Opened opened(kSendFlush, false);
+  ASSERT_TRUE(opened.told.ok());
+  NbdClient& client = opened.client();
+  opened.server.heard();
 
   Told<void> zero, discard;
   client.zero(100, 100'000, store::ZeroMode::may_punch, store::Durability::durable, zero.done());
   client.discard(0, 100, discard.done());
-  scheduler.run();
+  opened.scheduler.run();
   EXPECT_TRUE(discard.ok());
-  std::vector<Request> sent = requests_in(server.heard());
+  std::vector<Request> sent = requests_in(opened.server.heard());
   ASSERT_EQ(sent.size(), 2U);
   EXPECT_EQ(sent[0], (Request{0, kWrite, sent[0].cookie, 100, 65536}));
   EXPECT_EQ(sent[1], (Request{0, kWrite, sent[1].cookie, 65636, 34464}));
-  server.say(simple(0, sent[1].cookie));
-  server.say(simple(0, sent[0].cookie));
+  opened.server.say(simple(0, sent[1].cookie));
+  opened.server.say(simple(0, sent[0].cookie));
   EXPECT_FALSE(zero.result) << "durable by a flush";
-  sent = requests_in(server.heard());
+  sent = requests_in(opened.server.heard());
   ASSERT_EQ(sent.size(), 1U);
   EXPECT_EQ(sent[0].type, kFlush);
-  server.say(simple(0, sent[0].cookie));
+  opened.server.say(simple(0, sent[0].cookie));
   EXPECT_TRUE(zero.ok());
 
   Told<std::vector<store::Extent>> extents;
   client.extents(5, 10, extents.done());
-  scheduler.run();
+  opened.scheduler.run();
   ASSERT_TRUE(extents.ok());
   EXPECT_EQ(**extents.result, (std::vector<store::Extent>{{5, 10, false, false}}));
 }
 
 TEST(NbdClientReplies, WithoutFlushAFlushIsRefused) {
-  TestScheduler scheduler;
-  ScriptedServer server(scheduler);
-  Told<std::unique_ptr<NbdClient>> told;
-  server.open(told);
-  server.say(ScriptedServer::handshake(0, false));
-  ASSERT_TRUE(told.ok());
+  Opened opened(0, false);
+  ASSERT_TRUE(opened.told.ok());
   Told<void> flush;
-  (**told.result)->flush(flush.done());
-  scheduler.run();
+  opened.client().flush(flush.done());
+  opened.scheduler.run();
   EXPECT_EQ(flush.error(), ErrorKind::unsupported);
 }
 

@@ -12,6 +12,14 @@ using namespace test;
 
 class NbdServerTest : public ServerFixture {};
 
+// Of a client that says our option first and then goes on to the volume.
+Bytes opening_with_our_option(ConstBytes payload = {}) {
+  Bytes opening = encode_client_flags(kFixedNewstyle | kNoZeroes);
+  append_option(opening, TestOptions::kOption, payload);
+  append_option(opening, kOptGo, encode_info_query({"vol", {}}));
+  return opening;
+}
+
 TEST_F(NbdServerTest, ExportsThatTheProtocolCanNotOfferAreRefused) {
   struct Row {
     const char* name;
@@ -64,10 +72,7 @@ TEST_F(NbdServerTest, DrainWaitsForWhatIsUnderWayAndAnswersIt) {
   device.holds = true;
   options.at_once = true;
   ByHand client(scheduler, *server);
-  Bytes opening = encode_client_flags(kFixedNewstyle | kNoZeroes);
-  append_option(opening, TestOptions::kOption, as_bytes("hello"));
-  append_option(opening, kOptGo, encode_info_query({"vol", {}}));
-  client.send(opening);
+  client.send(opening_with_our_option(as_bytes("hello")));
   client.received();
   client.request(kFlush, 1, 0, 0);
   bool drained = false;
@@ -93,10 +98,7 @@ TEST_F(NbdServerTest, DrainAfterTheClientsEndStillWaitsForTheDevice) {
   device.holds = true;
   options.at_once = true;
   ByHand client(scheduler, *server);
-  Bytes opening = encode_client_flags(kFixedNewstyle | kNoZeroes);
-  append_option(opening, TestOptions::kOption, {});
-  append_option(opening, kOptGo, encode_info_query({"vol", {}}));
-  client.send(opening);
+  client.send(opening_with_our_option());
   client.request(kFlush, 1, 0, 0);
   client.to_server->broken = client.to_client->broken = true;
   client.hang_up();
@@ -212,10 +214,7 @@ TEST_F(NbdServerTest, ARelayHasItsOwnDeviceAndHearsOfMoves) {
   options.on_ask = [&](ConnectionId id) { server->set_relay(id, &stand_in); };
   ByHand relay(scheduler, *server), client(scheduler, *server);
   client.shake_hands();
-  Bytes opening = encode_client_flags(kFixedNewstyle | kNoZeroes);
-  append_option(opening, TestOptions::kOption, {});
-  append_option(opening, kOptGo, encode_info_query({"vol", {}}));
-  relay.send(opening);
+  relay.send(opening_with_our_option());
   relay.received();
   relay.request(kFlush, 1, 0, 0);
   EXPECT_EQ(relay.replies().at(0).error, 0U);
@@ -236,10 +235,7 @@ TEST_F(NbdServerTest, CloseClientsSparesRelaysAndLetsRunningRequestsEnd) {
   options.on_ask = [&](ConnectionId id) { server->set_relay(id, nullptr); };
   device.holds = true;
   ByHand relay(scheduler, *server), client(scheduler, *server);
-  Bytes opening = encode_client_flags(kFixedNewstyle | kNoZeroes);
-  append_option(opening, TestOptions::kOption, {});
-  append_option(opening, kOptGo, encode_info_query({"vol", {}}));
-  relay.send(opening);
+  relay.send(opening_with_our_option());
   relay.received();
   client.shake_hands();
   client.request(kWrite, 1, 0, 512, 0, pattern(512, 1));
@@ -276,10 +272,7 @@ TEST_F(NbdServerTest, TheServerMayGoWhileTheDeviceHasRequests) {
   device.holds = true;
   options.at_once = true;
   ByHand client(scheduler, *server);
-  Bytes opening = encode_client_flags(kFixedNewstyle | kNoZeroes);
-  append_option(opening, TestOptions::kOption, {});
-  append_option(opening, kOptGo, encode_info_query({"vol", {}}));
-  client.send(opening);
+  client.send(opening_with_our_option());
   client.request(kRead, 1, 0, 4096);
   client.request(kWrite, 2, 0, 512, 0, pattern(512, 1));
   client.request(kTrim, 3, 0, 512, kFlagFua);

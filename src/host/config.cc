@@ -96,6 +96,7 @@ Result<VolumeRequest> read_volume(const toml::table& table, const std::string& f
   t.size("size", request.size_bytes, parse_byte_count);
   t.size("block_size", request.block_size_bytes, parse_block_size);
   request.base = from_folder(folder, t.text("base"));
+  request.device = from_folder(folder, t.text("device"));
   if (!path.empty()) {
     if (!request.name.empty() || !request.folder.empty()) t.wrong(table, "a volume has a path, or a name and perhaps a folder");
     request.name = std::filesystem::path(path).filename().string();
@@ -107,9 +108,13 @@ Result<VolumeRequest> read_volume(const toml::table& table, const std::string& f
     else
       t.wrong(*t.take("kind"), parsed.error().message());
   }
+  if (kind.empty() && !request.device.empty()) request.kind = VolumeKind::device;
   if (Result<void> sound = volume::check_volume_name(request.name); !sound) t.wrong(table, sound.error().message());
   if (request.kind == VolumeKind::memory && request.size_bytes == 0) t.wrong(table, "a volume in memory needs a size");
-  if (request.kind == VolumeKind::overlay && request.base.empty()) t.wrong(table, "an overlay needs its base");
+  if (request.kind == VolumeKind::device && request.device.empty()) t.wrong(table, "a volume of kind device needs its device");
+  if (request.kind == VolumeKind::device && !request.folder.empty())
+    t.wrong(table, "the record of a volume on a device lies in the data directory: it has a name, and no path or folder");
+  if (request.kind != VolumeKind::device && !request.device.empty()) t.wrong(table, "only a volume of kind device has a device");
   if (request.kind != VolumeKind::overlay && !request.base.empty()) t.wrong(table, "only an overlay has a base");
   if (std::optional<Error> error = t.error()) return fail(std::move(*error));
   return request;

@@ -29,6 +29,12 @@ name = "guest"
 folder = "/srv/images"
 kind = "overlay"
 base = "debian.img"
+[[volume]]
+name = "db"
+device = "/dev/vg/db"
+[[volume]]
+name = "known"
+kind = "overlay"
 )",
                                              "/etc/godwit", "volumes.toml");
   ASSERT_TRUE(config) << config.error().message();
@@ -36,7 +42,7 @@ base = "debian.img"
   EXPECT_EQ(config->nbd, (std::vector<std::string>{"unix:/run/x", "127.0.0.1:10809"}));
   EXPECT_EQ(config->metrics, "127.0.0.1:9170");
   EXPECT_TRUE(config->insecure);
-  ASSERT_EQ(config->volumes.size(), 4u);
+  ASSERT_EQ(config->volumes.size(), 6u);
   EXPECT_EQ(config->volumes[0].name, "disk.img");
   EXPECT_EQ(config->volumes[0].folder, "/etc/godwit/images");
   EXPECT_EQ(config->volumes[0].size_bytes, 0u);
@@ -47,6 +53,9 @@ base = "debian.img"
   EXPECT_EQ(config->volumes[2].block_size_bytes, 65536u);
   EXPECT_EQ(config->volumes[3].folder, "/srv/images");
   EXPECT_EQ(config->volumes[3].base, "/etc/godwit/debian.img");
+  EXPECT_EQ(config->volumes[4].kind, VolumeKind::device);
+  EXPECT_EQ(config->volumes[4].device, "/dev/vg/db");
+  EXPECT_EQ(config->volumes[5].base, "") << "its note says what it is";
 }
 
 TEST(Config, AnEmptyFileLeavesEverythingToTheCommandLine) {
@@ -78,7 +87,10 @@ TEST(Config, WhatIsWrongIsSaidWithItsLine) {
       {"neither name nor path", "[[volume]]\n", "c:1: the volume name"},
       {"name and path", "[[volume]]\nname=\"a\"\npath=\"b\"\n", "c:1: a volume has a path, or a name"},
       {"memory without a size", "[[volume]]\nname=\"a\"\nkind=\"memory\"\n", "c:1: a volume in memory needs a size"},
-      {"an overlay without a base", "[[volume]]\nname=\"a\"\nkind=\"overlay\"\n", "c:1: an overlay needs its base"},
+      {"a device without a path", "[[volume]]\nname=\"a\"\nkind=\"device\"\n", "c:1: a volume of kind device needs its device"},
+      {"a device in a folder", "[[volume]]\nname=\"a\"\ndevice=\"/dev/x\"\nfolder=\"/b\"\n",
+       "c:1: the record of a volume on a device"},
+      {"a device for a file", "[[volume]]\nname=\"a\"\nkind=\"file\"\ndevice=\"/dev/x\"\n", "c:1: only a volume of kind device"},
       {"a base without an overlay", "[[volume]]\nname=\"a\"\nbase=\"b\"\n", "c:1: only an overlay has a base"},
       {"two of one name", "[[volume]]\nname=\"a\"\n[[volume]]\nname=\"a\"\n", "c:3: there is another volume a above"},
       {"a table for the list", "[volume]\nname=\"a\"\n", "volumes are written as [[volume]]"},
@@ -94,7 +106,7 @@ TEST(Config, WhatIsWrongIsSaidWithItsLine) {
 TEST(Config, TheExampleInTheGuideIsRead) {
   const Result<Config> config = read_config(GODWIT_TESTDATA "/../../../docs/guide/volumes.toml");
   ASSERT_TRUE(config) << config.error().message();
-  EXPECT_EQ(config->volumes.size(), 4u);
+  EXPECT_EQ(config->volumes.size(), 5u);
   EXPECT_FALSE(config->insecure);
 }
 

@@ -1,22 +1,18 @@
 #include "host/volume_places.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "host/base_file.h"
-#include "store/base_hash.h"
+#include "host/device_copy.h"
 #include "store/disk_file.h"
 #include "store/file_device.h"
 #include "store/memory_device.h"
-#include "store/overlay_device.h"
 #include "store/real_directory.h"
+#include "volume/driver/device_shelf.h"
 
 namespace godwit::host {
 
@@ -28,10 +24,11 @@ using volume::ShelfItem;
 
 namespace {
 
-constexpr std::array<std::pair<VolumeKind, std::string_view>, 4> kKinds = {{{VolumeKind::file, "file"},
+constexpr std::array<std::pair<VolumeKind, std::string_view>, 5> kKinds = {{{VolumeKind::file, "file"},
                                                                             {VolumeKind::sparse, "sparse"},
                                                                             {VolumeKind::memory, "memory"},
-                                                                            {VolumeKind::overlay, "overlay"}}};
+                                                                            {VolumeKind::overlay, "overlay"},
+                                                                            {VolumeKind::device, "device"}}};
 
 // A volume in memory has no record on disk and no name for its data.
 Result<ShelfItem> make_in_memory(std::string name, Record record, net::Scheduler& scheduler) {
@@ -55,22 +52,28 @@ std::string_view name_of(VolumeKind kind) {
 Result<VolumeKind> parse_volume_kind(std::string_view text) {
   const auto found = std::ranges::find(kKinds, text, &std::pair<VolumeKind, std::string_view>::second);
   if (found == kKinds.end())
-    return fail(ErrorKind::usage, fmt::format("\"{}\" is no kind of volume: file, sparse, memory or overlay", escaped(text)));
+    return fail(ErrorKind::usage,
+                fmt::format("\"{}\" is no kind of volume: file, sparse, memory, overlay or device", escaped(text)));
   return found->first;
 }
 
 class VolumePlaces::Folder {
  public:
-  Folder(std::string path, std::unique_ptr<store::Directory> directory)
-      : path_(std::move(path)), locked_(path_, std::move(directory)), shelf_(locked_) {}
+  Folder(std::string path, std::unique_ptr<store::Directory> directory, store::BlockDevices& devices)
+      : path_(std::move(path)),
+        locked_(path_, std::move(directory)),
+        shelf_(locked_, &devices),
+        device_shelf_(locked_, devices) {}
   const std::string& path() const { return path_; }
   LockedDirectory& locked() { return locked_; }
   volume::VolumeShelf& shelf() { return shelf_; }
+  volume::DeviceShelf& device_shelf() { return device_shelf_; }
 
  private:
   std::string path_;
   LockedDirectory locked_;
   volume::VolumeShelf shelf_;
+  volume::DeviceShelf device_shelf_;
 };
 
 class VolumePlaces::FolderCopies final : public volume::CopyMaker {
@@ -110,6 +113,25 @@ class VolumePlaces::MemoryCopies final : public volume::CopyMaker {
   net::Scheduler& scheduler_;
 };
 
+class VolumePlaces::DeviceCopies final : public volume::CopyMaker {
+ public:
+  DeviceCopies(VolumePlaces& places, std::string device) : places_(places), device_(std::move(device)) {}
+  void make(const LocalHost& me, const std::string& name, const volume::VolumeId& id, Geometry geometry, volume::Peer from,
+            Random random, net::Done<ShelfItem> done) override {
+    places_.receive_on_device(device_, me, name, id, geometry, std::move(from), random, std::move(done));
+  }
+  void discard(const std::string& name, const std::string& data_name, net::Done<void> done) override {
+    places_.discard(name, data_name, std::move(done));
+  }
+  void remove_data(const std::string& data_name, net::Done<void> done) override {
+    places_.remove_data(data_name, std::move(done));
+  }
+
+ private:
+  VolumePlaces& places_;
+  std::string device_;
+};
+
 struct VolumePlaces::Opening {
   LocalHost me;
   VolumeRequest request;
@@ -117,9 +139,12 @@ struct VolumePlaces::Opening {
   net::Done<PlacedVolume> done;
 };
 
-VolumePlaces::VolumePlaces(net::Scheduler& scheduler, net::Workers& workers, std::string volumes_folder)
+VolumePlaces::VolumePlaces(net::Scheduler& scheduler, net::Workers& workers, store::BlockDevices& devices,
+                           std::string volumes_folder)
     : scheduler_(scheduler),
       workers_(workers),
+      devices_(devices),
+      bases_(scheduler, workers),
       volumes_folder_(std::move(volumes_folder)),
       memory_copies_(std::make_unique<MemoryCopies>(scheduler)) {}
 VolumePlaces::~VolumePlaces() = default;
@@ -131,7 +156,7 @@ Result<VolumePlaces::Folder*> VolumePlaces::folder(const std::string& given) {
   if (const auto it = folders_.find(path); it != folders_.end()) return it->second.get();
   Result<std::unique_ptr<store::Directory>> directory = store::make_directory(path, workers_, scheduler_);
   if (!directory) return fail(std::move(directory).error());
-  auto opened = std::make_unique<Folder>(path, std::move(*directory));
+  auto opened = std::make_unique<Folder>(path, std::move(*directory), devices_);
   return folders_.emplace(path, std::move(opened)).first->second.get();
 }
 
@@ -139,6 +164,7 @@ Result<VolumePlaces::Folder*> VolumePlaces::folder(const std::string& given) {
 
 void VolumePlaces::make(const LocalHost& me, VolumeRequest request, Random random, net::Done<ShelfItem> done) {
   if (Result<void> sound = volume::check_volume_name(request.name); !sound) return done(fail(std::move(sound).error()));
+  if (request.kind == VolumeKind::device) return make_on_device(me, request, random, std::move(done));
   if (request.kind == VolumeKind::overlay && request.size_bytes == 0 && !request.base.empty()) {
     Result<std::unique_ptr<store::DiskFile>> base = store::DiskFile::open(request.base, true);
     if (!base) return done(fail(std::move(base).error().within("the base of volume " + request.name)));
@@ -172,12 +198,33 @@ void VolumePlaces::make(const LocalHost& me, VolumeRequest request, Random rando
       });
 }
 
+// What is on the device is the volume's from the start: whoever has to empty it does so before.
+void VolumePlaces::make_on_device(const LocalHost& me, const VolumeRequest& request, Random random, net::Done<ShelfItem> done) {
+  if (!request.folder.empty())
+    return done(fail(ErrorKind::usage, "volume " + request.name +
+                                           ": the record of a volume on a device lies in the data directory, not in a folder"));
+  if (request.device.empty()) return done(fail(ErrorKind::usage, "volume " + request.name + ": say which device"));
+  if (!request.content.empty())
+    return done(fail(ErrorKind::usage, "volume " + request.name + ": only a file or a sparse file is made from another file"));
+  Result<Folder*> folder = this->folder("");
+  if (!folder) return done(fail(std::move(folder).error()));
+  (*folder)->device_shelf().create(me, request.name, request.device, request.size_bytes, request.block_size_bytes, random,
+                                   [this, place = *folder, done = std::move(done)](Result<ShelfItem> item) mutable {
+                                     if (item) settle(*place, *item);
+                                     done(std::move(item));
+                                   });
+}
+
+void VolumePlaces::settle(Folder& folder, const ShelfItem& item) {
+  homes_[item.name] = {&folder, item.record.kind};
+}
+
 void VolumePlaces::make_data(Folder& place, const LocalHost& me, const VolumeRequest& request, Random random,
                              net::Done<ShelfItem> done) {
   // What was begun goes again when the rest fails: no half-made volume stays behind.
   auto settled = [this, &place, name = request.name, done = std::move(done)](Result<ShelfItem> item) mutable {
     if (item) {
-      folder_of_[name] = &place;
+      settle(place, *item);
       return done(std::move(item));
     }
     place.locked().remove(name,
@@ -187,7 +234,8 @@ void VolumePlaces::make_data(Folder& place, const LocalHost& me, const VolumeReq
   place.shelf().create(
       me, request.name, geometry, random, [this, &place, request, settled = std::move(settled)](Result<ShelfItem> item) mutable {
         if (!item) return settled(fail(std::move(item).error().within("make volume " + request.name)));
-        if (request.kind == VolumeKind::overlay) return lay_over(place, request, std::move(*item), std::move(settled));
+        if (request.kind == VolumeKind::overlay)
+          return bases_.lay(place.locked(), request.base, OverlayBlocks::are_none, std::move(*item), std::move(settled));
         store::BlockDevice& device = *item->store;
         reserve(device, request,
                 [this, request, item = std::move(*item), settled = std::move(settled)](Result<void> reserved) mutable {
@@ -209,102 +257,12 @@ void VolumePlaces::reserve(store::BlockDevice& device, const VolumeRequest& requ
   device.zero(0, request.size_bytes, store::ZeroMode::keep_allocated, store::Durability::written, std::move(done));
 }
 
-struct VolumePlaces::Filling {
-  std::unique_ptr<store::BlockDevice> from;
-  store::BlockDevice& to;
-  net::Done<void> done;
-  std::uint64_t at = 0;
-  Bytes buffer;
-
-  void finish(Result<void> result) { std::exchange(done, nullptr)(std::move(result)); }
-};
-
-// Copies a file into a new device, its holes left out; ends when everything is on stable storage.
+// Copies a file into a new device.
 void VolumePlaces::fill(const std::string& content, store::BlockDevice& device, net::Done<void> done) {
   if (content.empty()) return done({});
   Result<std::unique_ptr<store::BlockDevice>> from = store::open_file_device(content, true, scheduler_, workers_);
   if (!from) return done(fail(std::move(from).error()));
-  auto filling = std::make_shared<Filling>(Filling{std::move(*from), device, std::move(done), 0, Bytes(1 << 20)});
-  fill_next(std::move(filling));
-}
-
-void VolumePlaces::fill_next(std::shared_ptr<Filling> filling) {
-  Filling& f = *filling;
-  if (f.at == f.from->size()) return f.to.flush([filling](Result<void> flushed) { filling->finish(std::move(flushed)); });
-  f.from->extents(f.at, f.from->size() - f.at, [this, filling](Result<std::vector<store::Extent>> extents) {
-    if (!extents) return filling->finish(fail(std::move(extents).error()));
-    const store::Extent& first = extents->front();
-    Filling& now = *filling;
-    if (first.zero) {
-      now.at += first.length;
-      return fill_next(filling);
-    }
-    const MutableBytes part = MutableBytes(now.buffer).first(std::min<std::uint64_t>(first.length, now.buffer.size()));
-    now.from->read(now.at, part, [this, filling, part](Result<void> read) {
-      if (!read) return filling->finish(std::move(read));
-      filling->to.write(filling->at, part, store::Durability::written, [this, filling, part](Result<void> written) {
-        if (!written) return filling->finish(std::move(written));
-        filling->at += part.size();
-        fill_next(filling);
-      });
-    });
-  });
-}
-
-// The overlay's file is the volume's data file; its bitmap keeps its name whatever becomes of that.
-void VolumePlaces::lay_over(Folder& folder, const VolumeRequest& request, ShelfItem item, net::Done<ShelfItem> done) {
-  if (request.base.empty())
-    return done(fail(ErrorKind::usage, "volume " + item.name + " is an overlay: say what it lies on (base = PATH, or --base)"));
-  Result<std::unique_ptr<store::BlockDevice>> base = store::open_file_device(request.base, true, scheduler_, workers_);
-  if (!base) return done(fail(std::move(base).error().within("the base of volume " + item.name)));
-  item.record.kind = Record::Kind::overlay;
-  item.pristine = false;
-  store::OverlayOptions options;
-  options.bitmap_name = item.name + ".cow";
-  options.list_name = item.name + ".state";
-  options.block_size = item.record.geometry.block_size_bytes;
-  std::unique_ptr<store::BlockDevice> overlay = std::move(item.store);
-  store::OverlayDevice::open(std::move(*base), std::move(overlay), folder.locked(), scheduler_, options,
-                             [this, &folder, base_path = request.base, item = std::move(item),
-                              done = std::move(done)](Result<std::unique_ptr<store::OverlayDevice>> device) mutable {
-                               if (!device) return done(fail(std::move(device).error().within("volume " + item.name)));
-                               item.overlay = device->get();
-                               item.store = std::move(*device);
-                               hash_base(folder, base_path, std::move(item), std::move(done));
-                             });
-}
-
-// The base's hash: as it was noted when the image was the same, else by reading it once.
-void VolumePlaces::hash_base(Folder& folder, const std::string& base_path, ShelfItem item, net::Done<ShelfItem> done) {
-  struct stat status{};
-  if (::stat(base_path.c_str(), &status) != 0) return done(fail(Error::from_errno(errno, "look at " + base_path)));
-  BaseFile now;
-  now.block_size_bytes = item.record.geometry.block_size_bytes;
-  now.size_bytes = item.record.geometry.size_bytes;
-  now.modified_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
-  const std::string name = item.name + ".cow.base";
-  folder.locked().read_file(
-      name, [this, &folder, base_path, name, now, item = std::move(item), done = std::move(done)](Result<Bytes> bytes) mutable {
-        const Result<BaseFile> noted = bytes ? decode_base_file(*bytes) : Result<BaseFile>(fail(std::move(bytes).error()));
-        if (noted && noted->fits(now)) {
-          item.base_hash = noted->hash;
-          return done(std::move(item));
-        }
-        Result<std::unique_ptr<store::BlockDevice>> base = store::open_file_device(base_path, true, scheduler_, workers_);
-        if (!base) return done(fail(std::move(base).error().within("the base of volume " + item.name)));
-        store::BlockDevice& device = **base;
-        store::hash_base(device, now.block_size_bytes, workers_,
-                         [this, &folder, name, now, base = std::move(*base), item = std::move(item),
-                          done = std::move(done)](Result<Sha256> hash) mutable {
-                           scheduler_.post([base = std::move(base)] {});  // it is in the middle of calling us
-                           if (!hash) return done(fail(std::move(hash).error().within("the base of volume " + item.name)));
-                           now.hash = item.base_hash = *hash;
-                           // Only a hint: where it can not be kept, the base is hashed again next time.
-                           folder.locked().replace_file(
-                               name, encode_base_file(now),
-                               [item = std::move(item), done = std::move(done)](Result<void>) mutable { done(std::move(item)); });
-                         });
-      });
+  copy_device(std::move(*from), device, std::move(done));
 }
 
 // --- opening ---
@@ -312,9 +270,10 @@ void VolumePlaces::hash_base(Folder& folder, const std::string& base_path, Shelf
 void VolumePlaces::open_or_make(const LocalHost& me, VolumeRequest request, Random random, net::Done<PlacedVolume> done) {
   if (Result<void> sound = volume::check_volume_name(request.name); !sound) return done(fail(std::move(sound).error()));
   auto opening = std::make_shared<Opening>(Opening{me, std::move(request), random, std::move(done)});
-  const auto made = [opening](Result<ShelfItem> item) {
+  const bool on_device = opening->request.kind == VolumeKind::device;
+  const auto made = [opening, how = on_device ? PlacedVolume::How::adopted : PlacedVolume::How::made](Result<ShelfItem> item) {
     if (!item) return opening->done(fail(std::move(item).error()));
-    opening->done(PlacedVolume{std::move(*item), PlacedVolume::How::made});
+    opening->done(PlacedVolume{std::move(*item), how});
   };
   if (opening->request.kind == VolumeKind::memory) return make(me, opening->request, random, made);
   Result<Folder*> folder = this->folder(opening->request.folder);
@@ -325,12 +284,21 @@ void VolumePlaces::open_or_make(const LocalHost& me, VolumeRequest request, Rand
     const auto there = [&](const std::string& name) { return std::ranges::find(*names, name) != names->end(); };
     const std::string& name = opening->request.name;
     if (there(name + ".own")) return open(*place, opening);
+    if (opening->request.kind == VolumeKind::device) return make(opening->me, opening->request, opening->random, made);
     if (there(name + ".partial"))
       return opening->done(
           fail(ErrorKind::refused, fmt::format("{}/{}.partial is there without its record: an incomplete copy is never "
                                                "served; move it away",
                                                place->path(), name)));
-    if (there(name)) return adopt(*place, opening);
+    const std::string path = place->path() + "/" + name;
+    if (there(name) && devices_.identify(path)) {
+      // Its record would be lost with a /dev that is made anew at each start.
+      opening->request.kind = VolumeKind::device;
+      opening->request.device = path;
+      opening->request.folder.clear();
+      return open_or_make(opening->me, opening->request, opening->random, std::move(opening->done));
+    }
+    if (there(name)) return adopt(*place, opening, there(name + ".cow"), there(name + ".state"));
     if (opening->request.size_bytes > 0 || !opening->request.base.empty())
       return make(opening->me, opening->request, opening->random, made);
     opening->done(fail(ErrorKind::not_found, fmt::format("there is no volume {} in {}", name, place->path())));
@@ -345,7 +313,7 @@ void VolumePlaces::open(Folder& folder, std::shared_ptr<Opening> opening) {
       folder.locked().unlock(record_name);
       return opening->done(fail(std::move(item).error()));
     }
-    folder_of_[item->name] = &folder;
+    settle(folder, *item);
     opening->done(PlacedVolume{std::move(*item), PlacedVolume::How::opened});
   };
   folder.shelf().open(opening->me, opening->request.name, [this, &folder, opening, finish](Result<ShelfItem> item) {
@@ -355,31 +323,51 @@ void VolumePlaces::open(Folder& folder, std::shared_ptr<Opening> opening) {
     if (request.size_bytes > 0 && request.size_bytes != has.size_bytes)
       return finish(fail(ErrorKind::invalid, fmt::format("volume {} has {} bytes, not the {} that are asked for", request.name,
                                                          has.size_bytes, request.size_bytes)));
-    if (item->record.kind == Record::Kind::overlay && item->store) return lay_over(folder, request, std::move(*item), finish);
-    finish(std::move(item));
+    if (!request.device.empty() && request.device != item->record.data_name)
+      return finish(fail(ErrorKind::invalid, fmt::format("volume {} is there already, but in {}, not on {}", request.name,
+                                                         item->record.data_name, request.device)));
+    if (item->record.kind != Record::Kind::overlay || !item->store) return finish(std::move(item));
+    // A copy that goes on is begun anew: on what it lies then does not matter yet.
+    const OverlayBlocks blocks = item->record.state == CopyState::receiving ? OverlayBlocks::are_none : OverlayBlocks::count;
+    bases_.lay(folder.locked(), request.base, blocks, std::move(*item), finish);
   });
 }
 
-void VolumePlaces::adopt(Folder& folder, std::shared_ptr<Opening> opening) {
+// A data file becomes a volume. An overlay needs what says which blocks it has: our bitmap, or the original's list.
+void VolumePlaces::adopt(Folder& folder, std::shared_ptr<Opening> opening, bool has_bitmap, bool has_list) {
   const std::string path = folder.path() + "/" + opening->request.name;
+  const bool overlay = opening->request.kind == VolumeKind::overlay;
   Result<void> alone = store::check_not_open_elsewhere(path);
   if (!alone && alone.error().kind() == ErrorKind::busy)
     return opening->done(
         fail(ErrorKind::busy, path + " is open in another process: a volume has one writer; end that process first"));
   // Where the system does not tell (ErrorKind::unsupported) the user has to know.
-  if (opening->request.kind == VolumeKind::overlay)
-    return opening->done(fail(ErrorKind::refused, path + " is there without a record: whether it is an overlay can not be told"));
+  if (overlay && !has_bitmap && !has_list)
+    return opening->done(
+        fail(ErrorKind::refused, fmt::format("{} is there without a record: whether it is an overlay can not be told, as "
+                                             "there is neither {}.cow nor an original's list, {}.state, beside it",
+                                             path, opening->request.name, opening->request.name)));
+  if (!overlay && has_bitmap)
+    return opening->done(
+        fail(ErrorKind::refused, fmt::format("{} is an overlay, says {}.cow beside it: say what it lies on (base = PATH, or "
+                                             "--base)",
+                                             path, opening->request.name)));
+  const auto finish = [this, &folder, opening](Result<ShelfItem> item) {
+    if (!item) return opening->done(fail(std::move(item).error()));
+    settle(folder, *item);
+    opening->done(PlacedVolume{std::move(*item), PlacedVolume::How::adopted});
+  };
   folder.shelf().adopt_file(
       opening->me, opening->request.name, opening->request.block_size_bytes, opening->random,
-      [this, &folder, opening](Result<ShelfItem> item) {
-        if (!item) return opening->done(fail(std::move(item).error()));
+      [this, &folder, opening, overlay, finish](Result<ShelfItem> item) {
+        if (!item) return finish(std::move(item));
         const std::uint64_t has = item->record.geometry.size_bytes;
         const std::uint64_t wanted = opening->request.size_bytes;
         if (wanted > 0 && wanted != has)
-          return opening->done(fail(ErrorKind::invalid, fmt::format("{}/{} has {} bytes, not the {} that are asked for",
-                                                                    folder.path(), item->name, has, wanted)));
-        folder_of_[item->name] = &folder;
-        opening->done(PlacedVolume{std::move(*item), PlacedVolume::How::adopted});
+          return finish(fail(ErrorKind::invalid, fmt::format("{}/{} has {} bytes, not the {} that are asked for", folder.path(),
+                                                             item->name, has, wanted)));
+        if (!overlay) return finish(std::move(item));
+        bases_.lay(folder.locked(), opening->request.base, OverlayBlocks::count, std::move(*item), finish);
       });
 }
 
@@ -410,22 +398,33 @@ Result<volume::CopyMaker*> VolumePlaces::copies_into(const std::string& path, co
   return maker.get();
 }
 
+Result<volume::CopyMaker*> VolumePlaces::copies_into_device(const std::string& path) {
+  if (Result<void> sound = volume::check_device_path(path); !sound) return fail(std::move(sound).error());
+  std::unique_ptr<volume::CopyMaker>& maker = copies_["\n" + path];  // no folder begins so
+  if (!maker) maker = std::make_unique<DeviceCopies>(*this, path);
+  return maker.get();
+}
+
 volume::CopyMaker& VolumePlaces::copies_into_memory() {
   return *memory_copies_;
 }
 
 // A record that says GONE (a cancelled copy, a removed volume) makes room for a new copy of the same volume; what was declined
 // stays declined.
+static bool makes_room(const Result<Record>& old, const volume::VolumeId& id, const LocalHost& me) {
+  return old && old->state == CopyState::gone && old->volume == id && old->host == me.host;
+}
+
 void VolumePlaces::receive(Folder& folder, const LocalHost& me, const std::string& name, const volume::VolumeId& id,
                            Geometry geometry, volume::Peer from, Random random, net::Done<ShelfItem> done) {
   if (Result<void> sound = volume::check_volume_name(name); !sound) return done(fail(std::move(sound).error()));
-  auto placed = [this, &folder, name, done = std::move(done)](Result<ShelfItem> item) mutable {
-    if (item) folder_of_[name] = &folder;
+  auto placed = [this, &folder, done = std::move(done)](Result<ShelfItem> item) mutable {
+    if (item) settle(folder, *item);
     done(std::move(item));
   };
   read_record(folder.path(), name,
               [&folder, me, name, id, geometry, from, random, done = std::move(placed)](Result<Record> old) mutable {
-                if (!old || old->state != CopyState::gone || old->volume != id || old->host != me.host)
+                if (!makes_room(old, id, me))
                   return folder.shelf().receive(me, name, id, geometry, std::move(from), random, std::move(done));
                 if (Result<void> locked = folder.locked().lock(name + ".own"); !locked)
                   return done(fail(std::move(locked).error()));
@@ -456,22 +455,43 @@ void VolumePlaces::receive_over(Folder& folder, const std::string& base, const L
           [this, &folder, base, done = std::move(done)](Result<ShelfItem> item) mutable {
             if (!item) return done(std::move(item));
             const std::string volume = item->name, data = item->record.data_name;
-            VolumeRequest request;
-            request.name = volume;
-            request.base = base;
+            homes_[volume].kind = Record::Kind::overlay;
             // What another overlay of that name left behind is not this one's. There may be nothing.
             auto laid = [this, volume, data, done = std::move(done)](Result<ShelfItem> over) mutable {
               if (over) return done(std::move(over));
               discard(volume, data,
                       [error = over.error(), done = std::move(done)](Result<void>) mutable { done(fail(std::move(error))); });
             };
-            auto lay = [this, &folder, request, item = std::move(*item), laid = std::move(laid)](Result<void>) mutable {
-              lay_over(folder, request, std::move(item), std::move(laid));
+            auto lay = [this, &folder, base, item = std::move(*item), laid = std::move(laid)](Result<void>) mutable {
+              bases_.lay(folder.locked(), base, OverlayBlocks::are_none, std::move(item), std::move(laid));
             };
             folder.locked().remove(volume + ".cow", [&folder, volume, lay = std::move(lay)](Result<void>) mutable {
               folder.locked().remove(volume + ".state", std::move(lay));
             });
           });
+}
+
+// Whether it fits is this host's to say, before anything is written; what is on the device goes with the first byte.
+void VolumePlaces::receive_on_device(const std::string& device, const LocalHost& me, const std::string& name,
+                                     const volume::VolumeId& id, Geometry geometry, volume::Peer from, Random random,
+                                     net::Done<ShelfItem> done) {
+  if (Result<void> sound = volume::check_volume_name(name); !sound) return done(fail(std::move(sound).error()));
+  Result<Folder*> found = this->folder("");
+  if (!found) return done(fail(std::move(found).error()));
+  Folder& folder = **found;
+  auto placed = [this, &folder, done = std::move(done)](Result<ShelfItem> item) mutable {
+    if (item) settle(folder, *item);
+    done(std::move(item));
+  };
+  read_record(
+      "", name, [&folder, device, me, name, id, geometry, from, random, done = std::move(placed)](Result<Record> old) mutable {
+        std::optional<Record> gone;
+        if (makes_room(old, id, me)) {
+          if (Result<void> locked = folder.locked().lock(name + ".own"); !locked) return done(fail(std::move(locked).error()));
+          gone = std::move(*old);
+        }
+        folder.device_shelf().receive(me, name, device, id, geometry, std::move(from), std::move(gone), random, std::move(done));
+      });
 }
 
 void VolumePlaces::make(const LocalHost& me, const std::string& name, const volume::VolumeId& id, Geometry geometry,
@@ -482,33 +502,43 @@ void VolumePlaces::make(const LocalHost& me, const std::string& name, const volu
 }
 
 void VolumePlaces::discard(const std::string& name, const std::string& data_name, net::Done<void> done) {
-  const auto it = folder_of_.find(name);
-  if (it == folder_of_.end()) return done({});
-  Folder* const folder = it->second;
-  folder_of_.erase(it);
-  folder->shelf().discard(name, data_name, std::move(done));
+  const auto it = homes_.find(name);
+  if (it == homes_.end()) return done({});
+  const Home home = it->second;
+  homes_.erase(it);
+  if (home.kind == Record::Kind::overlay) remove_overlay_files(*home.folder, name);
+  if (home.kind != Record::Kind::block_device) return home.folder->shelf().discard(name, data_name, std::move(done));
+  home.folder->locked().remove(name + ".own", [done = std::move(done)](Result<void>) mutable { done({}); });
 }
 
+// A block device's data name is a path, and no volume's: what is on it stays.
 void VolumePlaces::remove_data(const std::string& data_name, net::Done<void> done) {
   std::string name = data_name;
   for (const std::string_view ending : {".partial", ".moved"})
     if (name.ends_with(ending)) name.resize(name.size() - ending.size());
-  const auto it = folder_of_.find(name);
-  if (it == folder_of_.end()) return done({});
-  it->second->shelf().remove_data(data_name, std::move(done));
+  const auto it = homes_.find(name);
+  if (it == homes_.end()) return done({});
+  if (it->second.kind == Record::Kind::overlay) remove_overlay_files(*it->second.folder, name);
+  it->second.folder->shelf().remove_data(data_name, std::move(done));
+}
+
+// There may be none of them yet.
+void VolumePlaces::remove_overlay_files(Folder& folder, const std::string& name) {
+  for (const std::string_view ending : kOverlayEndings) folder.locked().remove(name + std::string(ending), [](Result<void>) {});
 }
 
 std::string VolumePlaces::data_path(const std::string& name, const std::string& data_name) const {
-  const auto it = folder_of_.find(name);
-  return it == folder_of_.end() ? "" : it->second->path() + "/" + data_name;
+  const auto it = homes_.find(name);
+  if (it == homes_.end()) return "";
+  return it->second.kind == Record::Kind::block_device ? data_name : it->second.folder->path() + "/" + data_name;
 }
 
 // --- removing ---
 
 void VolumePlaces::remove(const LocalHost& me, const std::string& path, const std::string& name, bool keep_record,
                           net::Done<void> done) {
-  const auto it = folder_of_.find(name);
-  Result<Folder*> found = it != folder_of_.end() ? Result<Folder*>(it->second) : this->folder(path);
+  const auto it = homes_.find(name);
+  Result<Folder*> found = it != homes_.end() ? Result<Folder*>(it->second.folder) : this->folder(path);
   if (!found) return done(fail(std::move(found).error()));
   Folder* const folder = *found;
   read_record(folder->path(), name, [this, folder, me, name, keep_record, done = std::move(done)](Result<Record> record) mutable {
@@ -516,14 +546,13 @@ void VolumePlaces::remove(const LocalHost& me, const std::string& path, const st
     if (record->host != me.host) return done(fail(ErrorKind::refused, name + ".own belongs to another host id"));
     if (Result<void> locked = folder->locked().lock(name + ".own"); !locked) return done(std::move(locked));
     const std::string data_name = record->data_name;
-    const bool overlay = record->kind == Record::Kind::overlay;
-    auto remove_data = [this, folder, name, data_name, overlay, done = std::move(done)](Result<void> recorded) mutable {
+    const Record::Kind kind = record->kind;
+    auto remove_data = [this, folder, name, data_name, kind, done = std::move(done)](Result<void> recorded) mutable {
       folder->locked().unlock(name + ".own");
       if (!recorded) return done(std::move(recorded));
-      folder_of_.erase(name);
-      // There may be none of them yet.
-      for (const std::string_view ending : {".cow", ".cow.base", ".state"})
-        if (overlay) folder->locked().remove(name + std::string(ending), [](Result<void>) {});
+      homes_.erase(name);
+      if (kind == Record::Kind::block_device) return done({});
+      if (kind == Record::Kind::overlay) remove_overlay_files(*folder, name);
       folder->locked().remove(data_name, [done = std::move(done)](Result<void> removed) mutable {
         if (!removed && removed.error().kind() == ErrorKind::not_found) removed = {};
         done(std::move(removed));

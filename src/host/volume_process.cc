@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "host/volume_metrics.h"
+#include "store/real_block_devices.h"
 #include "store/real_directory.h"
 
 namespace godwit::host {
@@ -59,7 +60,8 @@ VolumeProcess::VolumeProcess(net::EventLoop& loop, DataDirectory data, ProcessOp
       random_(random_seed()),
       workers_(net::make_workers(loop, options_.threads)),
       buffers_(options_.buffer_bytes),
-      places_(loop, *workers_, data_.volumes_folder()) {
+      devices_(store::make_block_devices(loop, *workers_)),
+      places_(loop, *workers_, options_.devices ? *options_.devices : *devices_, data_.volumes_folder()) {
   me_.host = data_.host().id;
   me_.boot = data_.host().boot;
   me_.name = machine_name();

@@ -35,6 +35,7 @@ struct ProcessOptions {
   std::string blocks_folder;             // "": no block source
   std::size_t buffer_bytes = 64u << 20;  // the program's memory for data under way
   unsigned threads = 2;
+  store::BlockDevices* devices = nullptr;  // null: this machine's; outlives the process
 };
 
 class VolumeProcess {
@@ -96,6 +97,7 @@ class VolumeProcess {
   volume::LocalHost me_;
   std::unique_ptr<net::Workers> workers_;
   net::BufferPool buffers_;
+  std::unique_ptr<store::BlockDevices> devices_;  // this machine's
   VolumePlaces places_;
   std::unique_ptr<store::Directory> blocks_directory_;
   std::unique_ptr<volume::BlockSource> blocks_;

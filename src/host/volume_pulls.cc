@@ -18,7 +18,8 @@ using volume::Volume;
 struct VolumeVerbs::Pull {
   volume::PullRequest request;
   std::string into;
-  std::string base;  // what the copies lie on as overlays
+  std::string base;    // what the copies lie on as overlays
+  std::string device;  // what the one copy goes over
   bool memory = false;
   Say say;
   net::Done<Object> done;
@@ -47,6 +48,25 @@ static Result<volume::Take> parse_take(const std::string& text) {
   return fail(ErrorKind::usage, "\"take\" must be completed, custom or never");
 }
 
+// Where new copies go.
+Result<void> VolumeVerbs::choose_place(Pull& pull, VolumePlaces& places) {
+  if (!pull.into.empty() + pull.memory + !pull.device.empty() > 1)
+    return fail(ErrorKind::usage, "a copy goes into a folder, into memory or over a device, not both");
+  if (!pull.base.empty() && pull.memory) return fail(ErrorKind::usage, "a copy in memory lies on no base");
+  if (!pull.base.empty() && !pull.device.empty()) return fail(ErrorKind::usage, "a copy on a device lies on no base");
+  if (!pull.device.empty() && pull.request.names.size() != 1)
+    return fail(ErrorKind::usage, "a device is for one volume: name it");
+  if (pull.memory) {
+    pull.request.copies = &places.copies_into_memory();
+    return {};
+  }
+  Result<volume::CopyMaker*> copies =
+      pull.device.empty() ? places.copies_into(pull.into, pull.base) : places.copies_into_device(pull.device);
+  if (!copies) return fail(std::move(copies).error());
+  pull.request.copies = *copies;
+  return {};
+}
+
 void VolumeVerbs::pull(const Object& request, Say say, net::Done<Object> done) {
   JsonFields fields(request);
   auto pull = std::make_shared<Pull>();
@@ -56,6 +76,7 @@ void VolumeVerbs::pull(const Object& request, Say say, net::Done<Object> done) {
   pull->into = fields.text("into", "");
   pull->memory = fields.flag("memory");
   pull->base = fields.text("base", "");
+  pull->device = fields.text("device", "");
   pull->patience = Duration::seconds(fields.real("wait_seconds", 0));
   pull->interval = Duration::seconds(std::clamp(fields.real("progress_seconds", 1), 0.05, 3600.0));
   Result<volume::Take> take = parse_take(fields.text("take", "completed"));
@@ -71,56 +92,65 @@ void VolumeVerbs::pull(const Object& request, Say say, net::Done<Object> done) {
   pull->request.from = *address;
   if (!pull->request.rename_to.empty() && pull->request.names.size() != 1)
     return done(fail(ErrorKind::usage, "another name needs exactly one volume to be named"));
-  if (pull->memory && !pull->into.empty())
-    return done(fail(ErrorKind::usage, "a copy goes into a folder or into memory, not both"));
-  if (!pull->base.empty() && pull->memory) return done(fail(ErrorKind::usage, "a copy in memory lies on no base"));
-  if (pull->memory) {
-    pull->request.copies = &process_.places().copies_into_memory();
-  } else {
-    Result<volume::CopyMaker*> copies = process_.places().copies_into(pull->into, pull->base);
-    if (!copies) return done(fail(std::move(copies).error()));
-    pull->request.copies = *copies;
-  }
+  if (Result<void> placed = choose_place(*pull, process_.places()); !placed) return done(fail(std::move(placed).error()));
   pull->say = std::move(say);
   pull->done = std::move(done);
   pull->started = process_.loop().now();
   forget_gone([this, pull] {
     if (pull->memory) return begin_pull(pull);
-    std::vector<std::string> names = pull->request.rename_to.empty() ? pull->request.names : std::vector{pull->request.rename_to};
-    open_unfinished(pull->into, std::move(names), [this, pull] { begin_pull(pull); });
+    open_unfinished(pull, [this, pull](Result<void> opened) {
+      // What was asked for by name and is here, but can not be gone on with, is better told than met as a name that is taken.
+      if (!opened && !pull->request.names.empty()) return pull->done(fail(std::move(opened).error()));
+      if (Result<void> same = check_device(*pull); !same) return pull->done(fail(std::move(same).error()));
+      begin_pull(pull);
+    });
   });
 }
 
+// A copy that is here already goes on where it is: on another device than is asked for now, that would be a surprise.
+Result<void> VolumeVerbs::check_device(const Pull& pull) {
+  if (pull.device.empty()) return {};
+  const std::string& name = pull.request.rename_to.empty() ? pull.request.names.front() : pull.request.rename_to;
+  Volume* known = process_.host().find(name);
+  if (known == nullptr || known->ownership().record().data_name == pull.device) return {};
+  const std::string place = process_.places().data_path(name, known->ownership().record().data_name);
+  return fail(ErrorKind::exists, fmt::format("volume {} is here already, in {}: pull without a device goes on there", name,
+                                             place.empty() ? "memory" : place));
+}
+
 // Of the names (all, where none are given) those that have a record here which the pull may go on with.
-void VolumeVerbs::open_unfinished(const std::string& folder, std::vector<std::string> names, net::Task done) {
+void VolumeVerbs::open_unfinished(std::shared_ptr<Pull> pull, net::Done<void> done) {
   process_.places().list(
-      folder, [this, alive = alive_, folder, names, done = std::move(done)](Result<std::vector<std::string>> there) mutable {
+      pull->into, [this, alive = alive_, pull, done = std::move(done)](Result<std::vector<std::string>> there) mutable {
         if (!*alive) return;
-        auto open = std::make_shared<std::vector<std::string>>();
+        const std::vector<std::string> names =
+            pull->request.rename_to.empty() ? pull->request.names : std::vector{pull->request.rename_to};
+        std::vector<std::string> look_at;
         if (there)
           for (const std::string& name : *there)
-            if (names.empty() || std::ranges::find(names, name) != names.end()) open->push_back(name);
-        keep_unfinished(open, std::make_shared<std::vector<std::string>>(), folder, std::move(done));
+            if (names.empty() || std::ranges::find(names, name) != names.end()) look_at.push_back(name);
+        keep_unfinished(pull, std::move(look_at), std::make_shared<std::vector<std::string>>(), std::move(done));
       });
 }
 
-void VolumeVerbs::keep_unfinished(std::shared_ptr<std::vector<std::string>> looked_at,
-                                  std::shared_ptr<std::vector<std::string>> kept, const std::string& folder, net::Task done) {
-  if (looked_at->empty()) return open_each(kept, folder, std::move(done));
-  const std::string name = looked_at->back();
-  looked_at->pop_back();
-  process_.places().read_record(
-      folder, name,
-      [this, alive = alive_, looked_at, kept, folder, name, done = std::move(done)](Result<volume::Record> record) mutable {
-        if (!*alive) return;
-        using volume::CopyState;
-        const bool unfinished =
-            record && record->host == process_.me().host &&
-            (record->state == CopyState::receiving || record->state == CopyState::ready ||
-             record->state == CopyState::relinquished || (record->state == CopyState::gone && record->untold));
-        if (unfinished) kept->push_back(name);
-        keep_unfinished(looked_at, kept, folder, std::move(done));
-      });
+void VolumeVerbs::keep_unfinished(std::shared_ptr<Pull> pull, std::vector<std::string> looked_at,
+                                  std::shared_ptr<std::vector<std::string>> kept, net::Done<void> done) {
+  if (looked_at.empty()) return open_each(kept, pull->into, pull->base, std::move(done));
+  const std::string name = looked_at.back();
+  looked_at.pop_back();
+  process_.places().read_record(pull->into, name,
+                                [this, alive = alive_, pull, looked_at = std::move(looked_at), kept, name,
+                                 done = std::move(done)](Result<volume::Record> record) mutable {
+                                  if (!*alive) return;
+                                  using volume::CopyState;
+                                  const bool unfinished =
+                                      record && record->host == process_.me().host &&
+                                      (record->state == CopyState::receiving || record->state == CopyState::ready ||
+                                       record->state == CopyState::relinquished ||
+                                       (record->state == CopyState::gone && record->untold));
+                                  if (unfinished) kept->push_back(name);
+                                  keep_unfinished(pull, std::move(looked_at), kept, std::move(done));
+                                });
 }
 
 void VolumeVerbs::begin_pull(std::shared_ptr<Pull> pull) {

@@ -30,12 +30,11 @@ std::string_view name_of_mode(volume::FaceMode mode) {
   return "?";
 }
 
-std::string_view name_of_kind(const Volume& volume) {
-  if (volume.is_memory()) return "memory";
-  switch (volume.ownership().durable_record().kind) {
+std::string_view name_of_kind(const volume::Record& record) {
+  switch (record.kind) {
     case volume::Record::Kind::file: return "file";
     case volume::Record::Kind::overlay: return "overlay";
-    case volume::Record::Kind::block_device: return "block device";
+    case volume::Record::Kind::block_device: return "device";
   }
   return "?";
 }
@@ -92,7 +91,7 @@ VolumeVerbs::Object VolumeVerbs::describe(Volume& v) {
   out["clients"] = name_of_mode(v.face().mode());
   out["size"] = v.geometry().size_bytes;
   out["block_size"] = v.geometry().block_size_bytes;
-  out["kind"] = name_of_kind(v);
+  out["kind"] = v.is_memory() ? "memory" : name_of_kind(record);
   if (!v.is_memory()) out["path"] = process_.places().data_path(v.name(), record.data_name);
   out["connections"] = process_.nbd_server().open_connections(v.name());
   if (const volume::ChainEntry* tip = record.chain.tip()) out["epoch"] = tip->epoch;
@@ -174,6 +173,8 @@ void VolumeVerbs::list(const Object& request, net::Done<Object> done) {
           out["state"] = volume::name_of(record->state);
           out["size"] = record->geometry.size_bytes;
           out["block_size"] = record->geometry.block_size_bytes;
+          out["kind"] = name_of_kind(*record);
+          if (record->kind == volume::Record::Kind::block_device) out["path"] = record->data_name;
           if (record->host != process_.me().host) out["problem"] = "its record belongs to another host";
         }
         listing->volumes.push_back(std::move(out));
@@ -193,7 +194,8 @@ static Result<VolumeRequest> read_volume(const json::object& object) {
   request.name = fields.text("name", "");
   request.folder = fields.text("folder", "");
   const std::string path = fields.text("path", "");
-  const std::string kind = fields.text("kind", "sparse");
+  request.device = fields.text("device", "");
+  const std::string kind = fields.text("kind", request.device.empty() ? "sparse" : "device");
   request.size_bytes = fields.number("size", 0);
   const std::string block_size = std::to_string(fields.number("block_size", 64 * 1024));
   request.base = fields.text("base", "");
@@ -211,6 +213,8 @@ static Result<VolumeRequest> read_volume(const json::object& object) {
     request.folder = whole.has_parent_path() ? whole.parent_path().string() : ".";
   }
   if (request.name.empty()) return fail(ErrorKind::usage, "a volume needs a name or a path");
+  if (request.kind != VolumeKind::device && !request.device.empty())
+    return fail(ErrorKind::usage, "volume " + request.name + ": only a volume of kind device lies on one");
   return request;
 }
 
@@ -221,6 +225,7 @@ VolumeVerbs::Object VolumeVerbs::describe(const VolumeRequest& request) {
              {"block_size", request.block_size_bytes}};
   if (request.size_bytes > 0) out["size"] = request.size_bytes;
   if (!request.base.empty()) out["base"] = request.base;
+  if (!request.device.empty()) out["device"] = request.device;
   return out;
 }
 
@@ -229,14 +234,17 @@ void VolumeVerbs::create(const Object& request, net::Done<Object> done) {
   if (!wanted) return done(fail(std::move(wanted).error()));
   if (process_.host().find(wanted->name) != nullptr)
     return done(fail(ErrorKind::exists, "a volume " + wanted->name + " is there already"));
-  process_.places().make(process_.me(), *wanted, process_.random(),
-                         [this, alive = alive_, done = std::move(done)](Result<volume::ShelfItem> item) mutable {
-                           if (!*alive) return;
-                           if (!item) return done(fail(std::move(item).error()));
-                           Result<Volume*> added = process_.host().add(std::move(*item));
-                           if (!added) return done(fail(std::move(added).error()));
-                           when_recorded((*added)->name(), std::move(done));
-                         });
+  // A cancelled copy may still have the device that is asked for.
+  forget_gone([this, wanted = std::move(*wanted), done = std::move(done)]() mutable {
+    process_.places().make(process_.me(), wanted, process_.random(),
+                           [this, alive = alive_, done = std::move(done)](Result<volume::ShelfItem> item) mutable {
+                             if (!*alive) return;
+                             if (!item) return done(fail(std::move(item).error()));
+                             Result<Volume*> added = process_.host().add(std::move(*item));
+                             if (!added) return done(fail(std::move(added).error()));
+                             when_recorded((*added)->name(), std::move(done));
+                           });
+  });
 }
 
 struct VolumeVerbs::Serving {
@@ -307,35 +315,42 @@ void VolumeVerbs::open_all(net::Task done) {
       process_.log().error(names.error().message());
       return done();
     }
-    open_each(std::make_shared<std::vector<std::string>>(std::move(*names)), "", std::move(done));
+    open_each(std::make_shared<std::vector<std::string>>(std::move(*names)), "", "",
+              [done = std::move(done)](Result<void>) mutable { done(); });
   });
 }
 
-// Opens volumes one after another; one that can not be opened is logged and left alone.
-void VolumeVerbs::open_each(std::shared_ptr<std::vector<std::string>> names, const std::string& folder, net::Task done) {
+// Opens volumes one after another; one that can not be opened is logged and left alone, and the first such error is the whole's.
+void VolumeVerbs::open_each(std::shared_ptr<std::vector<std::string>> names, const std::string& folder, const std::string& base,
+                            net::Done<void> done, Result<void> so_far) {
   while (!names->empty() && process_.host().find(names->back()) != nullptr) names->pop_back();
   if (names->empty()) {
     // Only where no living copy of the same volume took their place.
     for (volume::ShelfItem& item : std::exchange(gone_, {}))
       if (process_.host().find(item.record.volume) == nullptr) (void)process_.host().add(std::move(item));
-    return done();
+    return done(std::move(so_far));
   }
   VolumeRequest request;
   request.name = std::exchange(names->back(), "");
   request.folder = folder;
+  request.base = base;
   names->pop_back();
-  process_.places().open_or_make(
-      process_.me(), request, process_.random(),
-      [this, alive = alive_, names, folder, name = request.name, done = std::move(done)](Result<PlacedVolume> placed) mutable {
-        if (!*alive) return;
-        const bool gone = placed && placed->item.record.state == CopyState::gone;
-        if (gone && is_worth_telling(placed->item.record)) gone_.push_back(std::move(placed->item));
-        if (!placed) process_.log().error("volume not opened", {{"volume", name}, {"why", placed.error().message()}});
-        if (placed && !gone)
-          if (Result<Volume*> added = process_.host().add(std::move(placed->item)); !added)
-            process_.log().error("volume not opened", {{"volume", name}, {"why", added.error().message()}});
-        open_each(names, folder, std::move(done));
-      });
+  process_.places().open_or_make(process_.me(), request, process_.random(),
+                                 [this, alive = alive_, names, folder, base, name = request.name, done = std::move(done),
+                                  so_far = std::move(so_far)](Result<PlacedVolume> placed) mutable {
+                                   if (!*alive) return;
+                                   const auto log = [&](const Error& error) {
+                                     process_.log().error("volume not opened", {{"volume", name}, {"why", error.message()}});
+                                     if (so_far) so_far = fail(error);
+                                   };
+                                   const bool gone = placed && placed->item.record.state == CopyState::gone;
+                                   if (gone && is_worth_telling(placed->item.record)) gone_.push_back(std::move(placed->item));
+                                   if (!placed) log(placed.error());
+                                   if (placed && !gone)
+                                     if (Result<Volume*> added = process_.host().add(std::move(placed->item)); !added)
+                                       log(added.error());
+                                   open_each(names, folder, base, std::move(done), std::move(so_far));
+                                 });
 }
 
 // --- exports ---
@@ -422,6 +437,10 @@ static std::optional<Error> objection_to_removing(const volume::Record& record, 
     default: break;
   }
   if (yes) return std::nullopt;
+  if (record.kind == volume::Record::Kind::block_device)
+    return Error(ErrorKind::refused,
+                 fmt::format("volume {} is owned here: removing it forgets that; what is on {} stays. Say --yes if that is meant",
+                             name, record.data_name));
   return Error(ErrorKind::refused,
                fmt::format("volume {} is owned here: removing it destroys its data, {}. Say --yes if that is meant", name,
                            text_of_bytes(record.geometry.size_bytes)));
@@ -443,25 +462,27 @@ void VolumeVerbs::remove(const Object& request, net::Done<Object> done) {
           if (!record) return done(fail(std::move(record).error()));
           if (std::optional<Error> objection = objection_to_removing(*record, name, yes))
             return done(fail(std::move(*objection)));
-          remove_closed(name, folder, had_other_hosts(*record), std::move(done));
+          remove_closed(name, folder, *record, std::move(done));
         });
   const volume::Record& record = volume->ownership().durable_record();
   if (std::optional<Error> objection = objection_to_removing(record, name, yes)) return done(fail(std::move(*objection)));
   const bool memory = volume->is_memory();
-  const bool keep_record = had_other_hosts(record);
   process_.drop_nbd_addresses_of(name);
-  process_.host().remove(name, [this, alive = alive_, name, folder, memory, keep_record, done = std::move(done)]() mutable {
+  process_.host().remove(name, [this, alive = alive_, name, folder, memory, last = record, done = std::move(done)]() mutable {
     if (!*alive) return;
     if (memory) return done(Object{{"removed", name}, {"record_kept", false}});
-    remove_closed(name, folder, keep_record, std::move(done));
+    remove_closed(name, folder, last, std::move(done));
   });
 }
 
-void VolumeVerbs::remove_closed(const std::string& name, const std::string& folder, bool keep_record, net::Done<Object> done) {
-  process_.places().remove(process_.me(), folder, name, keep_record,
-                           [name, keep_record, done = std::move(done)](Result<void> removed) mutable {
+void VolumeVerbs::remove_closed(const std::string& name, const std::string& folder, const volume::Record& record,
+                                net::Done<Object> done) {
+  Object answer{{"removed", name}, {"record_kept", had_other_hosts(record)}};
+  if (record.kind == volume::Record::Kind::block_device) answer["device"] = record.data_name;
+  process_.places().remove(process_.me(), folder, name, had_other_hosts(record),
+                           [name, answer = std::move(answer), done = std::move(done)](Result<void> removed) mutable {
                              if (!removed) return done(fail(std::move(removed).error().within("remove volume " + name)));
-                             done(Object{{"removed", name}, {"record_kept", keep_record}});
+                             done(std::move(answer));
                            });
 }
 

@@ -46,6 +46,8 @@ class VolumeVerbs {
   void serve(const Object& request, const Say& say, net::Done<Object> done);
   void serve_next(std::shared_ptr<Serving> serving);
   void pull(const Object& request, Say say, net::Done<Object> done);
+  static Result<void> choose_place(Pull& pull, VolumePlaces& places);
+  Result<void> check_device(const Pull& pull);
   void begin_pull(std::shared_ptr<Pull> pull);
   void report_pull(const std::shared_ptr<Pull>& pull, const volume::PullStatus& status);
   void tick(const std::shared_ptr<Pull>& pull);
@@ -54,16 +56,17 @@ class VolumeVerbs {
   void change_exports(const Object& request, net::Done<Object> done);
   void cancel(const Object& request, net::Done<Object> done);
   void remove(const Object& request, net::Done<Object> done);
-  void remove_closed(const std::string& name, const std::string& folder, bool keep_record, net::Done<Object> done);
+  void remove_closed(const std::string& name, const std::string& folder, const volume::Record& record, net::Done<Object> done);
   void find_or_open(const std::string& name, const std::string& folder, net::Done<volume::Volume*> done);
 
   Object describe(volume::Volume& volume);
   void when_recorded(const std::string& name, net::Done<Object> done);
-  void open_each(std::shared_ptr<std::vector<std::string>> names, const std::string& folder, net::Task done);
+  void open_each(std::shared_ptr<std::vector<std::string>> names, const std::string& folder, const std::string& base,
+                 net::Done<void> done, Result<void> so_far = {});
   // Opens those of a folder's volumes that a pull goes on with.
-  void open_unfinished(const std::string& folder, std::vector<std::string> names, net::Task done);
-  void keep_unfinished(std::shared_ptr<std::vector<std::string>> looked_at, std::shared_ptr<std::vector<std::string>> kept,
-                       const std::string& folder, net::Task done);
+  void open_unfinished(std::shared_ptr<Pull> pull, net::Done<void> done);
+  void keep_unfinished(std::shared_ptr<Pull> pull, std::vector<std::string> looked_at,
+                       std::shared_ptr<std::vector<std::string>> kept, net::Done<void> done);
   // Copies that were cancelled, and whose other host knows it, are forgotten.
   void forget_gone(net::Task done);
 

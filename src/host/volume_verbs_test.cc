@@ -7,86 +7,13 @@
 
 #include <gtest/gtest.h>
 #include <boost/json/array.hpp>
-#include <boost/json/parse.hpp>
 
 #include "base/temporary_folder.h"
 #include "host/control_socket.h"
+#include "host/host_bench_test.h"
 
 namespace godwit::host {
 namespace {
-
-namespace json = boost::json;
-
-// One host; `again()` ends its process and starts another.
-class Host {
- public:
-  Host(net::EventLoop& loop, std::string data) : loop_(loop), data_(std::move(data)) { start(); }
-  ~Host() { stop(); }
-
-  void start() {
-    ProcessOptions options;
-    options.listen = net::Address{"127.0.0.1", 0, ""};
-    Result<std::unique_ptr<VolumeProcess>> process =
-        VolumeProcess::start(loop_, DataDirectory::open(data_).value(), options, Log());
-    GODWIT_CHECK(process.has_value());
-    process_ = std::move(*process);
-    verbs_ = std::make_unique<VolumeVerbs>(*process_);
-  }
-  void stop() {
-    if (!process_) return;
-    process_->shut_down([this] { loop_.stop(); });
-    loop_.run();
-    verbs_.reset();
-    process_.reset();
-  }
-  void again() {
-    stop();
-    start();
-    loop_.post([this] { verbs_->open_all([this] { loop_.stop(); }); });
-    loop_.run();
-  }
-
-  Result<json::object> perform(std::string_view request) {
-    const json::value value = json::parse(json::string_view(request.data(), request.size()));
-    Result<json::object> answer = fail(ErrorKind::cancelled, "the loop ended");
-    loop_.post([&] {
-      verbs_->perform(value.get_object(), nullptr, [&](Result<json::object> result) {
-        answer = std::move(result);
-        loop_.stop();
-      });
-    });
-    loop_.run();
-    return answer;
-  }
-  ErrorKind refusal(std::string_view request) {
-    const Result<json::object> answer = perform(request);
-    return answer ? ErrorKind::cancelled : answer.error().kind();
-  }
-  std::string state_of(std::string_view name) {
-    const Result<json::object> status = perform(R"({"verb":"status"})");
-    for (const json::value& volume : status->at("volumes").get_array())
-      if (volume.at("name").get_string() == json::string_view(name.data(), name.size()))
-        return std::string(volume.at("state").get_string());
-    return "";
-  }
-  std::string pull_from(const Host& other, std::string_view more) {
-    return R"({"verb":"pull","wait_seconds":20,"from":")" + other.process_->host_address()->text() + "\"" + std::string(more) +
-           "}";
-  }
-  void wait_a_little() {
-    loop_.schedule(loop_.now() + Duration::milliseconds(10), [this] { loop_.stop(); });
-    loop_.run();
-  }
-  VolumeProcess& process() { return *process_; }
-  VolumeVerbs& verbs() { return *verbs_; }
-  std::string volumes() const { return data_ + "/volumes"; }
-
- private:
-  net::EventLoop& loop_;
-  std::string data_;
-  std::unique_ptr<VolumeProcess> process_;
-  std::unique_ptr<VolumeVerbs> verbs_;
-};
 
 class VolumeVerbsTest : public testing::Test {
  protected:
@@ -216,9 +143,7 @@ TEST_F(VolumeVerbsTest, AnOverlayKeepsItsBaseUntouched) {
   std::ifstream(folder / "base.img").read(base.data(), 10000);
   EXPECT_EQ(base, std::string(10000, 'b'));
 
-  host.again();  // without its base it is not served
-  EXPECT_EQ(host.state_of("guest"), "");
-  ASSERT_TRUE(host.perform(R"({"verb":"serve","volumes":[{)" + overlay + "]}"));
+  host.again();  // it is known what it lies on
   EXPECT_EQ(host.state_of("guest"), "OWNED");
 }
 

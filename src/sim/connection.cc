@@ -380,7 +380,38 @@ void Connection::crash(const std::string& host, Group group, CrashNotice notice)
     Direction& out = directions_[side];
     out.bytes.truncate(out.arrived + out.in_flight);
     if (notice == CrashNotice::reset && !s.lost) launch(side, kReset);
+    if (notice == CrashNotice::silence) keep_alive(1 - side);
   }
+}
+
+void Connection::fell_silent() {
+  keep_alive(0);
+  keep_alive(1);
+}
+
+// Whether a probe from `side` would bring something back.
+bool Connection::is_answered(int side) const {
+  const Side& peer = sides_[1 - side];
+  return !directions_[0].link->stuck && !directions_[1].link->stuck && (!peer.gone || peer.answers);
+}
+
+void Connection::keep_alive(int side) {
+  if (std::exchange(sides_[side].probing, true)) return;
+  probe(side, kKeepAliveIdle, kKeepAliveProbes);
+}
+
+// Idleness is counted from the moment at which the peer fell silent: what came before was an answer.
+void Connection::probe(int side, Duration wait, unsigned left) {
+  world_.schedule(wait, [weak = weak_from_this(), side, left] {
+    const std::shared_ptr<Connection> self = weak.lock();
+    if (!self || !self->is_alive(side) || self->sides_[side].lost) return;
+    if (!self->is_answered(side)) {
+      if (left == 0) return self->lose(side, Loss::what_arrived_stays);
+      return self->probe(side, kKeepAliveInterval, left - 1);
+    }
+    self->sides_[side].probing = false;
+    if (self->sides_[1 - side].gone) self->launch(1 - side, kReset);  // the peer's machine is back and knows nothing of it
+  });
 }
 
 void Connection::host_restarted(const std::string& host) {

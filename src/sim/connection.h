@@ -42,6 +42,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void cut();
   void crash(const std::string& host, Group group, CrashNotice notice);
   void host_restarted(const std::string& host);
+  // A link has become stuck: nothing comes back any more, which both ends' keep-alive finds out in time.
+  void fell_silent();
   // The links may have become free or wider.
   void take_up();
 
@@ -54,6 +56,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     bool gone = false;       // the host crashed
     bool answers = true;     // a gone side's host sends resets
     bool lost = false;       // learnt that the connection broke
+    bool probing = false;    // its keep-alive is at work
     bool reading = false, in_read_done = false, read_scheduled = false;
     std::vector<MutableBytes> into;
     net::Done<std::size_t> read_done;
@@ -101,6 +104,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void launch(int side, std::size_t size);
   void arrive(int side, std::size_t size);
   void receive(int side, std::size_t size);
+  bool is_answered(int side) const;
+  void keep_alive(int side);
+  void probe(int side, Duration wait, unsigned left);
   enum class Loss { what_arrived_stays, a_prefix_stays };
   void lose(int side, Loss loss);
   void drop_what_travels(int direction, std::size_t keep);

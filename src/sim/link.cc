@@ -204,8 +204,13 @@ void Fabric::set_quality_between(const std::string& a, const std::string& b, Lin
 
 void Fabric::set_stuck(const std::string& from, const std::string& to, bool stuck) {
   link(from, to)->stuck = stuck;
-  if (stuck) return;
-  for (const auto& connection : connections_between(from, to)) connection->take_up();
+  for (const auto& connection : connections_between(from, to)) {
+    if (stuck) {
+      connection->fell_silent();
+    } else {
+      connection->take_up();
+    }
+  }
 }
 
 void Fabric::set_connect_rule(const std::string& from, const std::string& to, ConnectRule rule) {

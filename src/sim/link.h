@@ -43,8 +43,14 @@ enum class ConnectRule : std::uint8_t {
 // What the peers of a crashed host notice.
 enum class CrashNotice : std::uint8_t {
   reset,    // their connections break after a latency: the process died, its kernel lives
-  silence,  // nothing, until the host is back and answers what reaches it with resets: the machine lost power
+  silence,  // nothing, until keep-alive gives up or the host is back and answers with resets: the machine lost power
 };
+
+// As production's streams ask of their kernels (silo.md 12): a peer that has answered nothing for 30 s is given up. What is
+// simulated is the outcome, not the probes' way over the wire.
+inline constexpr Duration kKeepAliveIdle = Duration::seconds(15);
+inline constexpr Duration kKeepAliveInterval = Duration::seconds(5);
+inline constexpr unsigned kKeepAliveProbes = 3;
 
 class Connection;  // both ends of a stream and what is between them (connection.h)
 struct Link;
@@ -63,7 +69,7 @@ class Fabric {
   void set_default_quality(LinkQuality quality);
   void set_quality(const std::string& from, const std::string& to, LinkQuality quality);  // one direction
   void set_quality_between(const std::string& a, const std::string& b, LinkQuality quality);
-  // Bytes of this direction wait on the way until it is freed again; nothing is lost.
+  // Bytes of this direction wait on the way until it is freed again; nothing is lost unless keep-alive gives up.
   void set_stuck(const std::string& from, const std::string& to, bool stuck);
   void set_connect_rule(const std::string& from, const std::string& to, ConnectRule rule);
   // Both directions stuck and connects ignored; and the end of it.

@@ -307,13 +307,68 @@ TEST(Link, AStuckPeerDeliversWhenItIsFreed) {
   const Bytes sent = pattern(1'000'000);
   writer.start(sent);
   other.start(as_bytes("this way is free"));
-  pair.world.run_for(kLong);
+  pair.world.run_for(Duration::seconds(20));
   EXPECT_TRUE(at_b.got.empty());
   EXPECT_FALSE(writer.result);
   EXPECT_EQ(as_text(at_a.got), "this way is free");
   pair.fabric.set_stuck("a", "b", false);
   EXPECT_TRUE(pair.world.run_until([&] { return at_b.got.size() == sent.size(); }, kLong));
   EXPECT_TRUE(at_b.got == sent);
+}
+
+TEST(Link, KeepAliveGivesUpAPeerThatIsSilentForHalfAMinute) {
+  for (const bool wire : {false, true}) {
+    SCOPED_TRACE(wire ? "a dead wire" : "a peer without power");
+    Pair pair(1);
+    ASSERT_TRUE(pair.connect());
+    Reader at_a{*pair.at_a}, at_b{*pair.at_b};
+    at_a.start();
+    at_b.start();
+    Writer writer{*pair.at_a};
+    if (wire) {
+      pair.fabric.partition("a", "b");
+    } else {
+      pair.b.crash({.notice = CrashNotice::silence});
+    }
+    const Bytes sent = pattern(2'000'000);
+    writer.start(sent);
+    pair.world.run_for(Duration::seconds(29));
+    EXPECT_FALSE(at_a.error);
+    EXPECT_FALSE(writer.result);
+    pair.world.run_for(Duration::seconds(2));
+    ASSERT_TRUE(at_a.error);
+    EXPECT_EQ(at_a.error->kind(), ErrorKind::connection_lost);
+    EXPECT_TRUE(writer.failed_with(ErrorKind::connection_lost));
+    EXPECT_EQ(at_b.error.has_value(), wire) << "the other end of the wire finds out too";
+  }
+}
+
+TEST(Link, AnIdleEndLearnsByKeepAliveThatItsPeerHasStartedAnew) {
+  Pair pair(1);
+  ASSERT_TRUE(pair.connect());
+  Reader at_a{*pair.at_a};
+  at_a.start();
+  pair.b.crash({.notice = CrashNotice::silence});
+  pair.world.run_for(Duration::seconds(5));
+  pair.b.restart();
+  pair.world.run_for(Duration::seconds(9));
+  EXPECT_FALSE(at_a.error) << "nobody has asked yet";
+  pair.world.run_for(Duration::seconds(2));
+  EXPECT_TRUE(at_a.error);
+}
+
+TEST(Link, AShortSilenceIsForgotten) {
+  Pair pair(1);
+  ASSERT_TRUE(pair.connect());
+  Reader at_a{*pair.at_a};
+  at_a.start();
+  for (int i = 0; i < 3; ++i) {
+    pair.fabric.partition("a", "b");
+    pair.world.run_for(Duration::seconds(28));
+    pair.fabric.heal("a", "b");
+    pair.world.run_for(Duration::seconds(6));
+  }
+  EXPECT_FALSE(at_a.error);
 }
 
 std::optional<ErrorKind> error_of_connect(Pair& pair, Host& from, const net::Address& to) {

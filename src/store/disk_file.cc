@@ -14,6 +14,8 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
+
 namespace godwit::store {
 
 namespace {
@@ -32,7 +34,7 @@ off_t as_offset(std::uint64_t value) {
 Result<std::unique_ptr<DiskFile>> DiskFile::open(const std::string& path, bool read_only) {
   struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return fail(Error::from_errno(errno, "open " + path));
-  const int exclusive = S_ISBLK(status.st_mode) ? O_EXCL : 0;
+  const int exclusive = S_ISBLK(status.st_mode) && !read_only ? O_EXCL : 0;
   const int descriptor = ::open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | exclusive);
   if (descriptor < 0) return fail(Error::from_errno(errno, "open " + path));
   return adopt(descriptor, path, read_only);
@@ -53,6 +55,11 @@ Result<std::unique_ptr<DiskFile>> DiskFile::adopt(int descriptor, std::string na
 
 DiskFile::~DiskFile() {
   ::close(descriptor_);
+}
+
+void DiskFile::limit_size(std::uint64_t size) {
+  GODWIT_CHECK(size <= size_);
+  size_ = size;
 }
 
 Error DiskFile::error(int number, std::string_view what, std::uint64_t offset) const {

@@ -16,13 +16,17 @@ namespace godwit::store {
 
 class DiskFile {
  public:
-  // A block device is opened O_EXCL: not while it is mounted or another host has it.
+  // A block device is opened for writing only with O_EXCL: not while it is mounted or another process has it so
+  // (ErrorKind::busy).
   static Result<std::unique_ptr<DiskFile>> open(const std::string& path, bool read_only);
   // Takes an open descriptor of a regular file or block device; `name` is for messages.
   static Result<std::unique_ptr<DiskFile>> adopt(int descriptor, std::string name, bool read_only);
   ~DiskFile();
   DiskFile(const DiskFile&) = delete;
   DiskFile& operator=(const DiskFile&) = delete;
+
+  // Only the first bytes count from here on; at most size(). Before anything else is asked of it.
+  void limit_size(std::uint64_t size);
 
   std::uint64_t size() const { return size_; }
   bool read_only() const { return read_only_; }

@@ -71,6 +71,7 @@ class Requests : public std::enable_shared_from_this<Requests> {
     idle_.wait(lock, [this] { return calling_ == 0; });
     for (Request& request : finished_) untold.push_back(std::move(request));
     finished_.clear();
+    file_.reset();  // not when the last worker lets go of this: whoever opens a device exclusively next must find it closed
   }
 
  private:

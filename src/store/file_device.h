@@ -12,8 +12,8 @@
 
 namespace godwit::store {
 
-// The scheduler and the workers outlive the device. Destroying the device waits for the calls that run at that moment; requests
-// that have not ended then end without `done`.
+// The scheduler and the workers outlive the device. Destroying the device waits for the calls that run at that moment and
+// closes the file; requests that have not ended then end without `done`.
 std::unique_ptr<BlockDevice> make_file_device(std::unique_ptr<DiskFile> file, net::Scheduler& scheduler, net::Workers& workers);
 
 // The same, of a path; opening blocks for a moment.

@@ -37,6 +37,7 @@ listen() { sed -n 's/.*"event":"ready".*"listen":"\([^"]*\)".*/\1/p' "$work/$1.o
 start() {
   local name=$1
   shift
+  rm -f "$work/$name.out"  # the line that an earlier one was ready is not this one's
   "$godwit" volume "$@" --data "$work/$name.data" --json --log-level info >"$work/$name.out" 2>"$work/$name.err" &
   started=$!
   pids+=("$started")

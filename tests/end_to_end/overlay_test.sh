@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A volume that is an overlay on a base image moves to a host that has the same image: only the overlay's blocks travel, the bytes
-# are equal, no base is written. On another image every block travels, and the bytes are equal too.
+# are equal, no base is written. On another image every block travels, and the bytes are equal too. The base is named once: it is
+# found again at later starts, and refused when it has changed.
 #
 #   tests/end_to_end/overlay_test.sh GODWIT
 set -uo pipefail
@@ -34,7 +35,7 @@ move() {  # NAME BASE_AT_B: volume NAME, overlay on base-a with 17 blocks of its
   mkdir "$work/$name-a" "$work/$name-b"
   "$godwit" volume create "$name" --kind overlay --base "$work/base-a" --data "$work/$name-a" >>"$work/$name-a.log" 2>&1 ||
     die "create $name"
-  "$godwit" volume serve "$work/$name-a/volumes/$name" --base "$work/base-a" --data "$work/$name-a" --listen "unix:$work/$name.sock" \
+  "$godwit" volume serve "$name" --data "$work/$name-a" --listen "unix:$work/$name.sock" \
     --nbd "unix:$work/$name-a.nbd" --once --json >>"$work/$name-a.log" 2>&1 &
   pids+=($!)
   local serve=$!
@@ -55,9 +56,26 @@ move() {  # NAME BASE_AT_B: volume NAME, overlay on base-a with 17 blocks of its
   wait "$serve" || die "serve of $name did not end with 0"
   kill "$pull"
   wait "$pull" || die "pull of $name did not end with 0"
+  again "$name" "$base"
   sha256sum --quiet -c "$work/sums" || die "a base was written"
   cmp "$work/base-a" "$work/base-b" || die "the base at the new host was written"
   echo "ok: $name, $wire bytes on the wire"
+}
+again() {  # NAME BASE: the new host starts once more, without being told what the volume lies on, and not on a changed base
+  local name=$1 base=$2
+  cp "$base" "$work/kept"
+  printf x | dd of="$base" bs=1 seek=5000 conv=notrunc status=none
+  "$godwit" volume serve "$name" --data "$work/$name-b" --listen none >"$work/changed.log" 2>&1 && die "a changed base was accepted"
+  grep -q "is not the image that the overlay was written over" "$work/changed.log" || die "the changed base is not named"
+  cp "$work/kept" "$base"
+  "$godwit" volume serve "$name" --data "$work/$name-b" --listen none --nbd "unix:$work/$name-b.nbd" --json >"$work/$name-again.log" 2>&1 &
+  pids+=($!)
+  local serve=$!
+  wait_for "$work/$name-again.log" '"event":"ready"'
+  qemu-img compare -f raw -F raw "$work/expected" "nbd+unix:///$name?socket=$work/$name-b.nbd" >>"$work/$name-again.log" 2>&1 ||
+    die "$name differs after its new host has started again"
+  kill "$serve"
+  wait "$serve" || die "serve of $name did not end with 0"
 }
 command -v qemu-io >/dev/null || { echo "SKIPPED: needs qemu-io"; exit 77; }
 move same "$work/base-b"

@@ -4,19 +4,13 @@
 
 #include "base/cursor.h"
 #include "base/random.h"
+#include "volume/core/counted_ids_test.h"
 #include "volume/core/packet.h"
 
 namespace godwit::volume {
 namespace {
 
 constexpr std::size_t kFieldsAt = 17;
-
-template <class Id>
-Id counted(std::uint8_t first) {
-  Id id;
-  for (std::size_t i = 0; i < 16; ++i) id.bytes[i] = static_cast<std::byte>(first + i);
-  return id;
-}
 
 Chain a_chain() {
   Chain chain;

@@ -150,6 +150,8 @@ class DestinationSession {
   // Null: the copy is not this session's any more.
   void set_cache(DeviceId device, WaitingCache* cache);
   Admission admission(DeviceId device) const;
+  // The addresses kept in an open device, as its source has told them so far: slots by id.
+  const std::map<std::uint64_t, std::uint64_t>& address_map(DeviceId device) const { return devices_.at(device).map; }
   // The bytes are stored (or not: 0x84).
   void handle_stored(DeviceId device, TxId tx, bool ok);
   // A raw write that was received straight into place, as may_place() allowed.

@@ -481,5 +481,31 @@ TEST(DestinationSession, ARemovedDeviceIsHeardNoMore) {
   EXPECT_EQ(driver.session.counters().unknown_packets, 2u);
 }
 
+TEST(DestinationSession, ABaseBlockIsHereOnceItIsTakenAndAbsentAgainOnceItIsDirty) {
+  Driver driver;
+  driver.open();
+  const TxId tx = driver.give(AlreadyHave{kBlock, {2, 5}});
+  const std::vector<TakeBase> takes = driver.all<TakeBase>();
+  ASSERT_EQ(takes.size(), 1u);
+  EXPECT_EQ(takes[0].blocks, (std::vector<std::uint32_t>{2, 5}));
+  EXPECT_EQ(driver.answers(), "") << "the store has not gone back to them yet";
+  EXPECT_FALSE(driver.cache.is_present(BlockIndex{2}));
+  driver.session.handle_base_taken(kDevice, tx, takes[0].blocks, true);
+  EXPECT_EQ(driver.answers(), "83");
+  EXPECT_TRUE(driver.cache.is_present(BlockIndex{2}));
+  driver.give(DirtyList{kBlock, {5}});
+  EXPECT_TRUE(driver.cache.is_present(BlockIndex{2}));
+  EXPECT_FALSE(driver.cache.is_present(BlockIndex{5})) << "what the base has there is old now";
+}
+
+TEST(DestinationSession, ABaseThatIsNotHereIsRefusedAndItsBlocksStayAbsent) {
+  Driver driver;
+  driver.open();
+  const TxId tx = driver.give(AlreadyHave{kBlock, {2}});
+  driver.session.handle_base_taken(kDevice, tx, {2}, false);
+  EXPECT_EQ(driver.answers(), "84");
+  EXPECT_FALSE(driver.cache.is_present(BlockIndex{2}));
+}
+
 }  // namespace
 }  // namespace godwit::volume

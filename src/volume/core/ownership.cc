@@ -6,6 +6,17 @@
 
 namespace godwit::volume {
 
+ControlMessage hello_of(const LocalHost& host) {
+  ControlMessage hello;
+  hello.type = ControlType::hello;
+  hello.host = host.host;
+  hello.boot = host.boot;
+  hello.name = host.name;
+  hello.features = 0;
+  if (!host.address.empty()) hello.address = host.address;
+  return hello;
+}
+
 Ownership::Ownership(LocalHost me, Record record, bool fresh, Random random)
     : me_(std::move(me)), record_(std::move(record)), random_(random) {
   if (fresh) {

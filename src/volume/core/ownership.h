@@ -37,6 +37,8 @@ struct LocalHost {
   std::string address;         // where we listen for hosts; may be empty
   std::string export_address;  // where our NBD server listens; may be empty
 };
+// What a host says of itself when it meets another. Source: ownership.md 15.
+ControlMessage hello_of(const LocalHost& host);
 
 // What clients of the volume's export get at this host.
 enum class FaceMode : std::uint8_t {

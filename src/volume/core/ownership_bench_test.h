@@ -188,14 +188,19 @@ inline void in_session(Bench& bench) {
     default: break;
   }
 }
-inline void ready_in_session(Bench& bench) {
+inline void lock_in_session(Bench& bench) {
+  in_session(bench);
+  bench.ownership.lock();
+  bench.run();
+}
+inline std::string ready_in_session(Bench& bench, bool durable = true) {
   in_session(bench);
   bench.ownership.set_whole(true);
   ControlMessage m = about_h(ControlType::prepare, kH);
   m.session = bench.ownership.session();
   bench.hear(kFromPeer, m);
-  bench.ownership.handle_data_synced(kH, true);
-  bench.run();
+  bench.ownership.handle_data_synced(kH, durable);
+  return bench.run();
 }
 inline ControlMessage accept_of(Bench& bench, Chain chain) {
   ControlMessage m = message_of(ControlType::accept);

@@ -15,9 +15,7 @@ using enum CopyState;
 
 TEST(Ownership, ACutWhileLockedUnlocksAtOnce) {
   Bench bench(record_in(owned));
-  in_session(bench);
-  bench.ownership.lock();
-  bench.run();
+  lock_in_session(bench);
   bench.ownership.handle_link_down(kFromPeer.link);
   EXPECT_EQ(bench.run(), "ABORTED");
   EXPECT_FALSE(bench.ownership.is_locked());

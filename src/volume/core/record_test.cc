@@ -7,19 +7,13 @@
 
 #include "base/cursor.h"
 #include "base/random.h"
+#include "volume/core/counted_ids_test.h"
 
 namespace godwit::volume {
 namespace {
 
 constexpr std::size_t kSectorSize = 512;
 constexpr std::size_t kChecksumAt = kRecordSlotSize - 4;
-
-template <class Id>
-Id counted(std::uint8_t first) {
-  Id id;
-  for (std::size_t i = 0; i < 16; ++i) id.bytes[i] = static_cast<std::byte>(first + i);
-  return id;
-}
 
 Record disk() {
   Record record;

@@ -184,6 +184,24 @@ void SourceSession::handle_read_failed(DeviceId id, TxId tx, const std::string& 
   fail("reading device " + std::to_string(id.value) + ": " + why);
 }
 
+void SourceSession::handle_addresses_removed(DeviceId id, std::vector<std::uint64_t> ids) {
+  Device* device = find(id);
+  if (!device || !device->spec.mapped) return;
+  device->addresses_removed.insert(device->addresses_removed.end(), ids.begin(), ids.end());
+}
+
+void SourceSession::send_removed_addresses(Device& d) {
+  if (!sends_map(d) || d.addresses_removed.empty()) return;
+  work_.push_back(SendRemoveFromMap{d.spec.id, outstanding_.next_id(), std::exchange(d.addresses_removed, {})});
+}
+
+void SourceSession::handle_device_removed(DeviceId id) {
+  Device* device = find(id);
+  if (!device || !device->taking_part || peer_ == PeerKind::godwit || std::exchange(device->removed, true)) return;
+  if (phase_ != Phase::done) return fail("device " + std::to_string(id.value) + " is removed here");
+  work_.push_back(SendRemoveDev{id, outstanding_.next_id()});
+}
+
 // Blocks that [offset, offset + length) touches, cut at the device's end; nothing when the range is senseless.
 static std::optional<std::pair<std::uint64_t, std::uint64_t>> cut(const Geometry& geometry, std::int64_t offset,
                                                                   std::int32_t length) {
@@ -237,237 +255,6 @@ void SourceSession::handle_extents(DeviceId id, BlockIndex first, BlockIndex las
     device->zeroes.set(b);
 }
 
-// --- phases ---
-
-std::uint64_t SourceSession::dirty_count() const {
-  std::uint64_t count = 0;
-  for (const Device& d : devices_)
-    if (d.taking_part) count += d.spec.tracker->dirty_count();
-  return count;
-}
-
-bool SourceSession::pass_is_over() const {
-  return std::all_of(devices_.begin(), devices_.end(), [](const Device& d) {
-    return !d.taking_part || (d.accepted && d.order.empty() && d.blocks_in_flight == 0 && d.lists_awaited == 0 &&
-                              !d.hashes_awaited && d.completed_awaited == 0);
-  });
-}
-
-void SourceSession::advance(Instant now) {
-  switch (phase_) {
-    case Phase::opening: {
-      if (peer_ == PeerKind::undecided) return;
-      const bool any = std::any_of(devices_.begin(), devices_.end(), [](const Device& d) { return d.taking_part; });
-      const bool all_accepted =
-          std::all_of(devices_.begin(), devices_.end(), [](const Device& d) { return !d.taking_part || d.accepted; });
-      if (any && all_accepted) phase_ = Phase::first_pass;
-      return;
-    }
-    case Phase::first_pass:
-    case Phase::rounds:
-      if (!pass_is_over() || send_hashes(now)) return;
-      work_.push_back(RoundDone{round_, round_blocks_, dirty_count()});
-      return choose_next_round(now);
-    case Phase::last_set: {
-      // Towards an original this host stops being the owner before the event that lets the other run, never after.
-      const bool lists_answered =
-          std::all_of(devices_.begin(), devices_.end(), [](const Device& d) { return d.lists_awaited == 0; });
-      const bool may_give = is_custom_hand_over() ? lists_answered : pass_is_over();
-      const bool gives = peer_ == PeerKind::original && config_.legacy != LegacyHandOver::none;
-      if (gives && may_give && !std::exchange(relinquishing_, true)) {
-        lock_deadline_ = Instant::never();
-        work_.push_back(RelinquishGroup{});
-        return;
-      }
-      if (pass_is_over() && send_hashes(now)) return;
-      if (pass_is_over() && (!gives || relinquished_) && (!is_custom_hand_over() || post_copy_)) complete(now);
-      return;
-    }
-    case Phase::completing:
-      // One device's Completed after the other's ack; between godwits PREPARE goes right behind each.
-      for (Device& d : devices_)
-        if (d.taking_part && !d.completed) return;
-      if (peer_ == PeerKind::original || config_.lone_device) {
-        phase_ = Phase::done;
-        work_.push_back(CopyCompleted{});
-        return;
-      }
-      for (Device& d : devices_)
-        if (d.taking_part && !d.ready) return;
-      phase_ = Phase::granting;
-      lock_deadline_ = Instant::never();
-      work_.push_back(RelinquishGroup{});
-      return;
-    default: return;
-  }
-}
-
-void SourceSession::choose_next_round(Instant now) {
-  if (has_lock_events() || round_ >= config_.rounds_max || dirty_count() <= config_.dirty_threshold_blocks)
-    return begin_lock(now);
-  ++round_;
-  phase_ = Phase::rounds;
-  begin_pass(now, false);
-}
-
-// Takes every device's dirty set: the lists go first and are answered before their blocks travel.
-void SourceSession::begin_pass(Instant now, bool last) {
-  round_blocks_ = 0;
-  hashes_due_ = dirty_count() > 0;
-  for (Device& d : devices_) {
-    if (!d.taking_part) continue;
-    const Bitset dirty = d.spec.tracker->take();
-    d.zeroes.subtract(dirty);
-    d.order.add(dirty);
-    send_dirty_lists(now, d, dirty);
-  }
-  if (last) phase_ = Phase::last_set;
-  advance(now);
-}
-
-void SourceSession::send_dirty_lists(Instant now, Device& d, const Bitset& dirty) {
-  for (std::uint64_t b = dirty.next_set(0); b < dirty.size();) {
-    std::vector<std::uint32_t> list;
-    for (; b < dirty.size() && list.size() < config_.dirty_list_blocks_max; b = dirty.next_set(b + 1))
-      list.push_back(static_cast<std::uint32_t>(b));
-    round_blocks_ += list.size();
-    ++d.lists_awaited;
-    const TxId tx = outstanding_.add(d.spec.id, Request{.kind = Request::Kind::dirty_list, .sent = now});
-    work_.push_back(SendDirtyList{d.spec.id, tx, std::move(list)});
-  }
-}
-
-void SourceSession::begin_lock(Instant now) {
-  phase_ = Phase::locking;
-  const Duration patience =
-      std::min(config_.downtime_max_ever, config_.downtime_max * (std::int64_t{1} << std::min(misses_, 10u)));
-  lock_deadline_ = now + patience;
-  if (has_lock_events()) return send_lock_event(now, EventType::pre_lock);
-  locked_ = true;
-  work_.push_back(LockGroup{});
-}
-
-void SourceSession::handle_locked(Instant now) {
-  if (phase_ != Phase::locking) return;
-  if (has_lock_events()) return send_lock_event(now, EventType::post_lock);
-  begin_pass(now, true);
-}
-
-void SourceSession::send_lock_event(Instant now, EventType type) {
-  const DeviceId device = devices_.front().spec.id;
-  const Request request{.kind = Request::Kind::event, .sent = now, .event = type, .attempt = misses_};
-  work_.push_back(SendEvent{device, outstanding_.add(device, request), type});
-}
-
-// PreLock → lock → PostLock → the set; unless it is the last: PreUnlock → unlock → PostUnlock, and the round (silo.md 6.6).
-void SourceSession::answer_lock_event(Instant now, EventType type) {
-  if (type == EventType::pre_lock) {
-    locked_ = true;
-    work_.push_back(LockGroup{});
-  } else if (type == EventType::post_lock) {
-    if (dirty_count() == 0 || round_ >= config_.rounds_max) return begin_pass(now, true);
-    send_lock_event(now, EventType::pre_unlock);
-  } else if (type == EventType::pre_unlock) {
-    locked_ = false;
-    lock_deadline_ = Instant::never();
-    work_.push_back(UnlockGroup{""});
-    send_lock_event(now, EventType::post_unlock);
-  } else {
-    ++round_;
-    phase_ = Phase::rounds;
-    begin_pass(now, false);
-  }
-}
-
-// True: they have just been asked for, and are to be answered first.
-bool SourceSession::send_hashes(Instant now) {
-  if (!config_.lone_device || !config_.hashes || !std::exchange(hashes_due_, false)) return false;
-  for (Device& d : devices_) {
-    if (!d.taking_part) continue;
-    d.hashes_awaited = true;
-    work_.push_back(SendHashes{d.spec.id, outstanding_.add(d.spec.id, Request{.kind = Request::Kind::hashes, .sent = now})});
-  }
-  return true;
-}
-
-void SourceSession::give_lock_up(std::string reason) {
-  ++misses_;
-  locked_ = false;
-  lock_deadline_ = Instant::never();
-  for (Device& d : devices_) d.completed = d.ready = false;
-  work_.push_back(UnlockGroup{std::move(reason)});
-  ++round_;
-  phase_ = Phase::rounds;
-}
-
-void SourceSession::handle_timeout(Instant now) {
-  if (now < lock_deadline_) return;
-  give_lock_up("the lock lasted too long");
-  advance(now);
-}
-
-void SourceSession::complete(Instant now) {
-  phase_ = Phase::completing;
-  if (peer_ == PeerKind::original && config_.legacy == LegacyHandOver::none && locked_) {
-    // A copy as of one instant: our clients need not wait for the destination's flush.
-    locked_ = false;
-    lock_deadline_ = Instant::never();
-    work_.push_back(UnlockGroup{""});
-  }
-  const bool godwit = peer_ == PeerKind::godwit && !config_.lone_device;
-  for (Device& d : devices_) {
-    if (!d.taking_part || d.completed) continue;
-    const Request request{.kind = Request::Kind::event, .sent = now, .event = EventType::completed, .attempt = misses_};
-    ++d.completed_awaited;  // after a miss, a peer that has not answered it yet is not worth another lock
-    work_.push_back(SendEvent{d.spec.id, outstanding_.add(d.spec.id, request), EventType::completed});
-    if (godwit) work_.push_back(SendPrepare{d.spec.id});
-    if (!godwit) return;  // the next one after this one's ack
-  }
-}
-
-void SourceSession::answer_event(Instant now, const Request& request, Device* device) {
-  if (request.event == EventType::custom) {  // an original has resumed
-    post_copy_ = true;
-    return;
-  }
-  if (device && request.event == EventType::completed) --device->completed_awaited;
-  if (!device || request.attempt != misses_) return;
-  if (request.event != EventType::completed) {
-    if (phase_ == Phase::locking) answer_lock_event(now, request.event);
-    return;
-  }
-  if (phase_ != Phase::completing) return;
-  device->completed = true;
-  if (peer_ == PeerKind::original || config_.lone_device) complete(now);
-}
-
-void SourceSession::handle_peer_ready(Instant now, DeviceId id) {
-  if (Device* device = find(id); device && phase_ == Phase::completing) device->ready = true;
-  advance(now);
-}
-
-void SourceSession::handle_relinquished(Instant now) {
-  if (peer_ == PeerKind::godwit) {
-    if (phase_ == Phase::granting) phase_ = Phase::done;
-    return;
-  }
-  relinquished_ = true;
-  if (is_custom_hand_over()) {
-    const Request request{.kind = Request::Kind::event, .sent = now, .event = EventType::custom};
-    work_.push_back(SendEvent{kControlDevice, outstanding_.add(kControlDevice, request), EventType::custom});
-  }
-  advance(now);
-}
-
-void SourceSession::fail(std::string reason) {
-  if (phase_ == Phase::failed) return;
-  if (locked_ && !relinquishing_ && phase_ != Phase::granting && phase_ != Phase::done) work_.push_back(UnlockGroup{reason});
-  locked_ = false;
-  lock_deadline_ = Instant::never();
-  phase_ = Phase::failed;
-  work_.push_back(SessionFailed{std::move(reason)});
-}
-
 // --- blocks ---
 
 std::optional<SourceWork> SourceSession::poll_work(Instant now) {
@@ -500,7 +287,7 @@ std::optional<SourceWork> SourceSession::poll_move(Instant now, Device& d, bool 
 
   const Geometry geometry = d.spec.geometry();
   const bool first_pass = phase_ == Phase::first_pass;
-  if (first_pass && !urgent_only && d.spec.skips_holes) {
+  if (first_pass && !urgent_only && d.spec.skips_holes && !sends_map(d)) {
     // What lies ahead is asked for before the order reaches it; asking is a read, so it is tracked first.
     const std::uint64_t window = std::max<std::uint64_t>(1, config_.extents_window_bytes / geometry.block_size_bytes);
     if (d.extents_known < geometry.block_count() && !d.extents_asked && d.order.next_unsent() + window / 2 >= d.extents_known) {
@@ -538,7 +325,7 @@ std::optional<SourceWork> SourceSession::poll_move(Instant now, Device& d, bool 
   if (first_pass) round_blocks_ += last - first;
   const TxId tx = outstanding_.add(d.spec.id, request);
   if (zero) return MoveZeroes{d.spec.id, tx, next->block, BlockIndex{last}};
-  return MoveBlock{d.spec.id, tx, next->block, request.block_class};
+  return MoveBlock{d.spec.id, tx, next->block, request.block_class, sends_map(d)};
 }
 
 SourceSession::Progress SourceSession::progress() const {

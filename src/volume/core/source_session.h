@@ -43,6 +43,7 @@ struct SourceConfig {
   LegacyHandOver legacy = LegacyHandOver::none;
   bool lone_device = false;                  // DevInfo instead of DeviceGroupInfo; never a hand-over
   bool lock_events = false;                  // PreLock … PostUnlock: every round takes its set under a lock (lone device only)
+  bool remove_devices = false;               // RemoveDev behind the last Completed: what was copied is taken away here
   bool hashes = false;                       // a manifest of what was sent, after each pass (lone device only)
   std::uint32_t read_bytes_max = 64u << 20;  // of one ReadAt
   BulkWindow::Limits window = {};
@@ -57,6 +58,7 @@ struct SourceDevice {
   std::optional<Bitset> base_blocks;  // blocks of a base both sides have: sent as sub-type 3, tracked by now
   bool has_alternates = false;        // an AlternateSources packet is to go before the first block
   bool skips_holes = true;            // zeros go as runs; not where every block is to be named by its hash
+  bool mapped = false;                // its blocks bear the addresses that are kept in them, where the peer can take that
 
   Geometry geometry() const { return {info.size, info.block_size}; }
 };
@@ -90,6 +92,7 @@ struct MoveBlock {  // read it (tracked by now) and send it in the best form
   TxId tx;
   BlockIndex block;
   BlockClass block_class{};
+  bool with_map = false;  // as WriteAtWithMap
 };
 struct MoveZeroes {  // [first, last) reads as zeros: one frame, nothing to read
   DeviceId device;
@@ -108,6 +111,15 @@ struct SendDirtyList {
   std::vector<std::uint32_t> blocks;
 };
 struct SendHashes {  // of every block sent so far
+  DeviceId device;
+  TxId tx;
+};
+struct SendRemoveFromMap {  // of these what is still not in the map; not answered
+  DeviceId device;
+  TxId tx;
+  std::vector<std::uint64_t> ids;
+};
+struct SendRemoveDev {  // not answered
   DeviceId device;
   TxId tx;
 };
@@ -146,9 +158,10 @@ struct SessionFailed {
   std::string reason;
 };
 
-using SourceWork = std::variant<SendGroupInfo, SendDevInfo, SendAlreadyHave, SendSharedBase, SendAlternateSources, MoveBlock,
-                                MoveZeroes, AskExtents, SendDirtyList, SendHashes, SendEvent, SendPrepare, LockGroup, UnlockGroup,
-                                RelinquishGroup, AnswerRead, AnswerReadByHash, RoundDone, CopyCompleted, SessionFailed>;
+using SourceWork =
+    std::variant<SendGroupInfo, SendDevInfo, SendAlreadyHave, SendSharedBase, SendAlternateSources, MoveBlock, MoveZeroes,
+                 AskExtents, SendDirtyList, SendHashes, SendRemoveFromMap, SendRemoveDev, SendEvent, SendPrepare, LockGroup,
+                 UnlockGroup, RelinquishGroup, AnswerRead, AnswerReadByHash, RoundDone, CopyCompleted, SessionFailed>;
 
 class SourceSession {
  public:
@@ -170,6 +183,12 @@ class SourceSession {
   // What of [first, last) reads as zeros, by blocks wholly in holes.
   void handle_extents(DeviceId device, BlockIndex first, BlockIndex last, const Bitset& zero_blocks);
   void handle_read_failed(DeviceId device, TxId tx, const std::string& why);
+  // Addresses that the device holds no more: the destination is told before the next Completed, when every block that still bore
+  // them has been stored. Nothing where no map is sent.
+  void handle_addresses_removed(DeviceId device, std::vector<std::uint64_t> ids);
+  // The device is taken away at this end (not between godwits: there ownership says what becomes of a copy). A copy that is not
+  // complete can then never be, so the session fails; a destination that has it whole is told, once.
+  void handle_device_removed(DeviceId device);
   void handle_locked(Instant now);
   void handle_peer_ready(Instant now, DeviceId device);  // READY(h) under the lock
   void handle_relinquished(Instant now);                 // durable, for every volume
@@ -220,6 +239,8 @@ class SourceSession {
     std::uint32_t completed_awaited = 0;  // Completed not yet answered, also of a lock that was missed
     std::uint32_t lists_awaited = 0;      // DirtyLists and lists of base blocks not yet answered; blocks wait for them
     bool hashes_awaited = false;
+    bool removed = false;
+    std::vector<std::uint64_t> addresses_removed;                  // and not told yet
     std::vector<std::pair<std::uint64_t, std::uint32_t>> refused;  // blocks refused by the destination, and how often
   };
 
@@ -240,6 +261,9 @@ class SourceSession {
   bool is_custom_hand_over() const;
   void choose_next_round(Instant now);
   bool send_hashes(Instant now);
+  // An original's groups do not listen to maps, and queue what they do not listen to (silo.md 4).
+  bool sends_map(const Device& device) const { return device.spec.mapped && (peer_ == PeerKind::godwit || config_.lone_device); }
+  void send_removed_addresses(Device& device);
   bool has_lock_events() const { return config_.lone_device && config_.lock_events; }
   void send_lock_event(Instant now, EventType type);
   void answer_lock_event(Instant now, EventType type);

@@ -27,6 +27,16 @@ EncodedBlock BlockEncoder::encode_zeroes_run(DeviceId device, TxId tx, std::uint
   return out;
 }
 
+EncodedBlock BlockEncoder::encode_mapped(DeviceId device, TxId tx, std::uint64_t offset, const AddressMap& map, net::Lease data) {
+  EncodedBlock out;
+  out.buffer = std::move(data);
+  out.payload = out.buffer.bytes();
+  encode_frame_head(device, tx,
+                    WriteAtWithMap{static_cast<std::int64_t>(offset), map.within(offset, out.payload.size()), out.payload},
+                    out.head);
+  return out;
+}
+
 EncodedBlock BlockEncoder::encode(DeviceId device, TxId tx, std::uint64_t offset, net::Lease data) {
   const ConstBytes bytes = data.bytes();
   if (policy_.hash_only || !alternates_.empty()) {

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "net/buffer_pool.h"
+#include "volume/core/address_map.h"
 #include "volume/core/packet.h"
 
 namespace godwit::volume {
@@ -37,6 +38,8 @@ class BlockEncoder {
   std::optional<std::pair<std::uint64_t, std::uint32_t>> find_hash(const Sha256& hash) const;
 
   EncodedBlock encode(DeviceId device, TxId tx, std::uint64_t offset, net::Lease data);
+  // Raw, with the addresses that are kept in it: the other forms have no room for them.
+  static EncodedBlock encode_mapped(DeviceId device, TxId tx, std::uint64_t offset, const AddressMap& map, net::Lease data);
   EncodedBlock encode_zeroes_run(DeviceId device, TxId tx, std::uint64_t offset, std::uint64_t length);
 
  private:

@@ -7,7 +7,7 @@
 namespace godwit::volume::fuzz {
 namespace {
 
-class DestinationScene final : public Scene, public DestinationOwner {
+class DestinationScene final : public LinkScene<DestinationOwner> {
  public:
   explicit DestinationScene(Choices& in) {
     add_volume("a", Geometry{10000, 1024}, false);
@@ -81,40 +81,16 @@ class DestinationScene final : public Scene, public DestinationOwner {
     }
   }
   void finish() {
-    peer->close();
-    world.run_for(Duration::seconds(5));
-    GODWIT_CHECK(closed_ == 1);
-    link = nullptr;
+    hang_up();
     bool idle = false;
     link_->end_session_then([&idle] { idle = true; });
     world.run_for(Duration::seconds(1));
     GODWIT_CHECK(idle);
     link_.reset();
-    for (auto& volume : volumes) volume->face().fail_all(Error(ErrorKind::shut_down, "the end"));
-    world.run_for(Duration::seconds(1));
-    GODWIT_CHECK(buffers.leased_bytes() == 0);
+    check_nothing_is_left();
   }
 
-  LocalHost local_host() const override { return me; }
-  void handle_link_up(ControlLink& up) override {
-    up.send_control([&] {
-      ControlMessage message = hello();
-      message.host = me.host;
-      return message;
-    }());
-  }
-  void handle_control(ControlLink& from, const ControlMessage& message) override {
-    for (auto& volume : volumes) {
-      if (volume->id() != message.volume || !from.peer()) continue;
-      volume->ownership().handle_message(*from.peer(), message);
-      volume->pump();
-    }
-  }
-  void handle_link_closed(ControlLink&, std::optional<Error>) override {
-    ++closed_;
-    link_closed();
-  }
-  void note(NoteLevel, std::string) override {}
+  void handle_link_up(ControlLink& up) override { up.send_control(hello_of(me)); }
   void open_copies(DestinationLink&, const std::vector<DeviceGroupInfo::Entry>& devices,
                    net::Done<std::vector<Volume*>> done) override {
     std::vector<Volume*> opened;
@@ -136,8 +112,6 @@ class DestinationScene final : public Scene, public DestinationOwner {
 
  private:
   std::unique_ptr<DestinationLink> link_;
-  std::uint32_t tx_ = 0;
-  int closed_ = 0;
 };
 
 }  // namespace

@@ -83,15 +83,7 @@ class Scene : public VolumeEvents {
     encode_control(message, payload);
     send(kControlDevice, TxId{++control_tx_}, Event{EventType::custom, kCustomGodwit, payload});
   }
-  ControlMessage hello() const {
-    ControlMessage message;
-    message.type = ControlType::hello;
-    message.host = them.host;
-    message.boot = them.boot;
-    message.name = them.name;
-    message.features = 0;
-    return message;
-  }
+  ControlMessage hello() const { return hello_of(them); }
   // A message about a volume, well-formed, with what was seen last where it must agree.
   ControlMessage control(Choices& in, Volume& volume) {
     static constexpr ControlType kTypes[] = {
@@ -235,6 +227,43 @@ class Scene : public VolumeEvents {
   Bytes unsent_, sending_;
   bool writing_ = false;
   std::uint32_t control_tx_ = 0x80000000;
+};
+
+// A scene around one link; `Owner` is what that link reports to.
+template <class Owner>
+class LinkScene : public Scene, public Owner {
+ public:
+  LocalHost local_host() const override { return me; }
+  void handle_control(ControlLink& from, const ControlMessage& message) override {
+    for (auto& volume : volumes) {
+      if (volume->id() != message.volume || !from.peer()) continue;
+      volume->ownership().handle_message(*from.peer(), message);
+      volume->pump();
+    }
+  }
+  void handle_link_closed(ControlLink&, std::optional<Error>) override {
+    ++closed_;
+    link_closed();
+  }
+  void note(NoteLevel, std::string) override {}
+
+ protected:
+  // The peer goes; the link has told so once and is about to be destroyed.
+  void hang_up() {
+    peer->close();
+    world.run_for(Duration::seconds(5));
+    GODWIT_CHECK(closed_ == 1);
+    link = nullptr;
+  }
+  void check_nothing_is_left() {
+    for (auto& volume : volumes) volume->face().fail_all(Error(ErrorKind::shut_down, "the end"));
+    world.run_for(Duration::seconds(1));
+    GODWIT_CHECK(buffers.leased_bytes() == 0);
+  }
+  std::uint32_t tx_ = 0;
+
+ private:
+  int closed_ = 0;
 };
 
 }  // namespace godwit::volume::fuzz

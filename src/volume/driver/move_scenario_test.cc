@@ -1,7 +1,9 @@
 // Two hosts, their production drivers, and a client that writes all the while: a volume moves from A to B in the simulated world,
 // under faults chosen by the seed, and the checkers look at what every client saw. GODWIT_SEEDS sets the number of seeds.
 
+#include "sim/block_client.h"
 #include "volume/driver/move_scene_test.h"
+#include "volume/driver/scene_seeds_test.h"
 
 namespace godwit::volume {
 namespace {
@@ -28,7 +30,7 @@ TEST(Move, AQuietVolumeArrivesWholeAndChangesItsOwner) {
 }
 
 TEST(Move, AWriterGoesOnThroughTheHandOverWithoutReconnecting) {
-  for (const std::uint64_t seed : sim::scenario_seeds(60)) {
+  for (const std::uint64_t seed : seeds_of("a writer through the hand-over")) {
     HostOptions options;
     options.source.config.dirty_threshold_blocks = 4;
     options.source.config.rounds_max = 5;

@@ -1,66 +1,14 @@
 // Moves that a person would tell of: there and back with clients that never notice, a peer that stands still under the lock, a
 // third host that wants the volume too, a full disk, records that can not be written. And the canaries: with a mistake planted
 // below the drivers, the checkers of these scenes must find it.
-#include "volume/driver/move_scene_test.h"
+#include "volume/driver/move_story_test.h"
+#include "volume/driver/scene_seeds_test.h"
 
 namespace godwit::volume {
 namespace {
 
-constexpr std::uint64_t kBlocks = 48;
-
-HostOptions quick_options() {
-  HostOptions options;
-  options.source.config.dirty_threshold_blocks = 4;
-  options.source.config.rounds_max = 4;
-  options.redial_min = Duration::milliseconds(5);
-  options.redial_max = Duration::milliseconds(100);
-  return options;
-}
-
-// One volume at A, and everybody who uses it.
-struct Story {
-  explicit Story(std::uint64_t seed, HostOptions options = quick_options(), std::vector<std::string> servers = {"a"})
-      : scene(seed, std::move(options), std::getenv("GODWIT_SEEDS_FROM") ? 400 : 0) {
-    scene.create("a", kBlocks * kBlock);
-    cast = std::make_unique<Cast>(scene, "disk", kBlocks, std::move(servers));
-    cast->start();
-    scene.run_for(Duration::milliseconds(10));
-  }
-  const Record& durable(const std::string& host) { return scene.volume(host)->ownership().durable_record(); }
-  bool run_until(const std::function<bool()>& done, Duration limit = Duration::seconds(20)) {
-    return scene.run_until(done, limit);
-  }
-  void move(const std::string& from, const std::string& to) {
-    scene.pull(to, from);
-    cast->start_early_reads(to);
-    ASSERT_TRUE(run_until([&] { return scene.owns(to) && durable(from).heard; })) << from << " to " << to << scene.why();
-    scene.run_for(Duration::milliseconds(15));
-    ASSERT_FALSE(scene.world.failed()) << scene.why();
-  }
-  void end(const std::string& owner) {
-    scene.run_for(Duration::milliseconds(15));
-    cast->stop();
-    ASSERT_TRUE(run_until([&] { return cast->is_idle(); })) << "a client's request hangs" << scene.why();
-    cast->check_all(owner);
-    ASSERT_FALSE(scene.world.failed()) << scene.why();
-  }
-  void expect_nobody_noticed() {
-    EXPECT_EQ(cast->count_failed(), 0u) << scene.why();
-    EXPECT_EQ(cast->user().count_connections(), 1u) << scene.why();
-  }
-
-  Scene scene;
-  std::unique_ptr<Cast> cast;
-};
-
-#define STORY(code)                          \
-  do {                                       \
-    code;                                    \
-    if (testing::Test::HasFailure()) return; \
-  } while (false)
-
 TEST(MoveStory, ThereAndBackWithoutItsClientsNoticing) {
-  for (const std::uint64_t seed : sim::scenario_seeds(20)) {
+  for (const std::uint64_t seed : seeds_of("there and back")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     STORY(story.move("a", "b"));
@@ -71,7 +19,7 @@ TEST(MoveStory, ThereAndBackWithoutItsClientsNoticing) {
 }
 
 TEST(MoveStory, ThereAndBackAndThereAgain) {
-  for (const std::uint64_t seed : sim::scenario_seeds(20)) {
+  for (const std::uint64_t seed : seeds_of("there and back and there again")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     STORY(story.move("a", "b"));
@@ -83,7 +31,7 @@ TEST(MoveStory, ThereAndBackAndThereAgain) {
 }
 
 TEST(MoveStory, ClientsOfTheFirstHostFollowAChainOfThree) {
-  for (const std::uint64_t seed : sim::scenario_seeds(20)) {
+  for (const std::uint64_t seed : seeds_of("a chain of three")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     STORY(story.move("a", "b"));
@@ -94,7 +42,7 @@ TEST(MoveStory, ClientsOfTheFirstHostFollowAChainOfThree) {
 }
 
 TEST(MoveStory, ClientsOfTheFirstHostFollowAChainThatEndsWhereItBegan) {
-  for (const std::uint64_t seed : sim::scenario_seeds(20)) {
+  for (const std::uint64_t seed : seeds_of("a chain that ends where it began")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     STORY(story.move("a", "b"));
@@ -108,7 +56,7 @@ TEST(MoveStory, ClientsOfTheFirstHostFollowAChainThatEndsWhereItBegan) {
 }
 
 TEST(MoveStory, ClientsOfTheFirstHostFollowAChainBackFromItsThird) {
-  for (const std::uint64_t seed : sim::scenario_seeds(20)) {
+  for (const std::uint64_t seed : seeds_of("a chain back from its third")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     STORY(story.move("a", "b"));
@@ -136,7 +84,7 @@ TEST(MoveStory, AFormerOwnerNobodyUsesOpensNoRelay) {
 }
 
 TEST(MoveStory, APeerThatStandsStillUnderTheLockDoesNotStopTheClients) {
-  for (const std::uint64_t seed : sim::scenario_seeds(5)) {
+  for (const std::uint64_t seed : seeds_of("a peer stands still under the lock")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     story.scene.pull("b", "a");
@@ -161,7 +109,7 @@ TEST(MoveStory, APeerThatStandsStillUnderTheLockDoesNotStopTheClients) {
 }
 
 TEST(MoveStory, AThirdHostIsRefusedAndKeepsNothing) {
-  for (const std::uint64_t seed : sim::scenario_seeds(5)) {
+  for (const std::uint64_t seed : seeds_of("a third host")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     story.scene.pull("b", "a");
@@ -187,7 +135,7 @@ TEST(MoveStory, APullOfAVolumeThatIsNotOfferedLeavesNothing) {
 }
 
 TEST(MoveStory, AFullDiskAtTheDestinationIsToldAndTheSourceServesOn) {
-  for (const std::uint64_t seed : sim::scenario_seeds(5)) {
+  for (const std::uint64_t seed : seeds_of("a full disk")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     PullStatus& pull = story.scene.pull("b", "a");
@@ -206,7 +154,7 @@ TEST(MoveStory, AFullDiskAtTheDestinationIsToldAndTheSourceServesOn) {
 }
 
 TEST(MoveStory, ACancelAtTheSourceStopsTheDestinationWhichKeepsWhatItHas) {
-  for (const std::uint64_t seed : sim::scenario_seeds(5)) {
+  for (const std::uint64_t seed : seeds_of("a cancel at the source")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     PullStatus& pull = story.scene.pull("b", "a");
@@ -226,8 +174,28 @@ TEST(MoveStory, ACancelAtTheSourceStopsTheDestinationWhichKeepsWhatItHas) {
   }
 }
 
+TEST(MoveStory, AStuckDiskAtTheDestinationPutsTheHandOverOffAndHoldsNobodyUp) {
+  for (const std::uint64_t seed : seeds_of("a stuck disk at the destination")) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    story.scene.pull("b", "a");
+    Ownership& ownership = story.scene.volume("a")->ownership();
+    ASSERT_TRUE(story.run_until([&] { return ownership.is_locked(); })) << story.scene.why();
+    story.scene.b.disk().set_stuck(true);
+    ASSERT_TRUE(story.run_until([&] { return !ownership.is_locked(); }, Duration::milliseconds(2500))) << story.scene.why();
+    const std::uint64_t ended = story.cast->count_ended();
+    story.scene.run_for(Duration::seconds(1));
+    EXPECT_GT(story.cast->count_ended(), ended + 1000) << story.scene.why();
+    EXPECT_TRUE(story.scene.owns("a"));
+    story.scene.b.disk().set_stuck(false);
+    ASSERT_TRUE(story.run_until([&] { return story.scene.owns("b"); })) << story.scene.why();
+    STORY(story.end("b"));
+    STORY(story.expect_nobody_noticed());
+  }
+}
+
 TEST(MoveStory, ACancelAtTheDestinationIsToldWhenTheSourceCanBeReachedAgain) {
-  for (const std::uint64_t seed : sim::scenario_seeds(5)) {
+  for (const std::uint64_t seed : seeds_of("a cancel at the destination")) {
     for (const bool restarted : {false, true}) {
       SCOPED_TRACE(std::to_string(seed) + (restarted ? ", with a restart between" : ""));
       Story story(seed);
@@ -303,7 +271,7 @@ TEST(MoveStory, EveryFailedRecordWriteEndsWithOneOwner) {
 }
 
 TEST(MoveStory, ACutRelayClosesTheClientsOfTheFormerOwner) {
-  for (const std::uint64_t seed : sim::scenario_seeds(10)) {
+  for (const std::uint64_t seed : seeds_of("a cut relay")) {
     SCOPED_TRACE(seed);
     Story story(seed);
     STORY(story.move("a", "b"));
@@ -317,7 +285,7 @@ TEST(MoveStory, ACutRelayClosesTheClientsOfTheFormerOwner) {
 }
 
 TEST(MoveStory, WithRefusalAfterTheHandOverClientsGoToTheNewOwner) {
-  for (const std::uint64_t seed : sim::scenario_seeds(10)) {
+  for (const std::uint64_t seed : seeds_of("refusal after the hand-over")) {
     SCOPED_TRACE(seed);
     HostOptions options = quick_options();
     options.after_handover = AfterHandover::refuse;
@@ -332,7 +300,7 @@ TEST(MoveStory, WithRefusalAfterTheHandOverClientsGoToTheNewOwner) {
 }
 
 TEST(MoveStory, ADestinationThatDiesBeforeItHearsTheGrantOwnsWhenItIsBack) {
-  for (const std::uint64_t seed : sim::scenario_seeds(10)) {
+  for (const std::uint64_t seed : seeds_of("a destination dies before the grant")) {
     for (const bool power : {false, true}) {
       SCOPED_TRACE(std::to_string(seed) + (power ? ", power lost" : ", process died"));
       Story story(seed);
@@ -374,6 +342,27 @@ TEST(MoveStory, AForkIsCountedOnceHoweverOftenItIsMet) {
     EXPECT_EQ(scene.on(host).host->forks_seen(), 1u) << host << scene.why();
     EXPECT_EQ(scene.on(host).host->forks_of(*scene.volume(host)), 1u);
   }
+}
+
+TEST(MoveStory, ASparseStoragesAddressesGoAlong) {
+  AddressMap addresses(1024);
+  for (std::uint64_t slot = 0; slot < 4 * kBlocks; slot += 3) addresses.put(0x7f0000000000 + slot, slot);
+  HostOptions options = quick_options();
+  options.source.of_volume = [&](const Volume&) {
+    return SourceVolumeOptions{.base_blocks = {}, .alternates = {}, .addresses = &addresses};
+  };
+  Story story(1, options);
+  PullStatus& pull = story.scene.pull("b", "a");
+  ASSERT_TRUE(story.run_until([&] { return pull.state == PullStatus::State::copying; })) << story.scene.why();
+  addresses.remove(0x7f0000000003);
+  story.scene.on("a").host->remove_addresses(*story.scene.volume("a"), {0x7f0000000003});
+  ASSERT_TRUE(story.run_until([&] { return story.scene.owns("b"); })) << story.scene.why();
+  const std::map<std::uint64_t, std::uint64_t>& arrived = story.scene.volume("b")->addresses();
+  EXPECT_EQ(arrived.size(), addresses.size());
+  for (const WriteAtWithMap::Entry& entry : addresses.within(0, kBlocks * kBlock))
+    EXPECT_TRUE(arrived.contains(entry.id) && arrived.at(entry.id) == entry.location) << entry.location;
+  STORY(story.end("b"));
+  STORY(story.expect_nobody_noticed());
 }
 
 TEST(MoveStory, TheSameSeedGivesTheSameRun) {

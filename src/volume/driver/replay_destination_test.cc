@@ -319,6 +319,17 @@ TEST(ReplayDestination, WithoutTheObjectsBlocksAnnouncedByHashAreReadFromTheSour
   }
 }
 
+// The notes of dev-mapped say what its destination's map held, and that 5 was taken out then.
+TEST(ReplayDestination, TheAddressesOfASparseStorageArriveWithItsBlocks) {
+  const sim::RecordedSession session = session_named("dev-mapped");
+  DestinationReplay replay(session, 1);
+  replay.run();
+  replay.check();
+  const std::map<std::uint64_t, std::uint64_t> expected = {
+      {0x7f0000001000, 0}, {0x7f0000001400, 1}, {0x1122334455667788, 2}, {0xffffffffffffffff, 4}};
+  EXPECT_EQ(replay.volumes.front()->addresses(), expected);
+}
+
 TEST(ReplayDestination, ASourceThatOnlyNamesHashesIsAskedForEachBlockOnce) {
   const sim::RecordedSession session = session_named("group-hash-only");
   DestinationReplay replay(session, 1, false);

@@ -4,9 +4,9 @@
 // reason.
 //
 // Everywhere: zeros go as one frame for a run of blocks, and a block whose compressed form is no shorter goes raw (silo.md 6.5),
-// so all forms with data count as one kind and runs are compared block by block; an empty DirtyList says nothing and is never
-// sent; a lone device gets an empty sub-type 3 like a group's, because its answer tells who is there before the first block
-// (silo.md 13); our devices are numbered from 1.
+// so all forms with data count as one kind and runs are compared block by block; an empty DirtyList, an empty RemoveFromMap and a
+// second RemoveDev say nothing and are never sent; a lone device gets an empty sub-type 3 like a group's, because its answer
+// tells who is there before the first block (silo.md 13); our devices are numbered from 1.
 
 #include <gtest/gtest.h>
 
@@ -66,11 +66,9 @@ Purpose purpose_of(const sim::RecordedSession& session) {
     p.same_blocks = false;
     p.why = "silo.md 9: after an 0x84 an original answers nothing more, so ours sends nothing more and fails";
   } else if (name == "dev-readat-plain" || name == "dev-readat-refused") {
-    p.not_sent = {"ReadAt", "RemoveDev"};
-    p.why = "a source needs nothing from a destination's store (silo.md 5.1), and removing is local policy there (5.11)";
-  } else if (name == "dev-mapped") {
-    p.not_sent = {"RemoveFromMap"};
-    p.why = "our volumes have no address maps: their blocks go as plain data";
+    p.options.config.remove_devices = name == "dev-readat-refused";
+    p.not_sent = {"ReadAt"};
+    p.why = "a source needs nothing from a destination's store (silo.md 5.1)";
   } else if (name == "cli-continuous") {
     p.more = {"event 4"};
     p.why = "ours ends with Completed";
@@ -86,6 +84,7 @@ class SourceReplay final : public OurEnd, public LinkOwner {
       : OurEnd(seed), session_(session), purpose_(purpose_of(session)) {
     purpose_.options.mark = mark;
     if (session.name == "group-s3-assist") remember_alternates();
+    if (session.name == "dev-mapped") remember_addresses();
     for (const sim::RecordedDevice& device : session.devices) {
       Volume& volume = add_volume(device, device.initial.make(device.size), true);
       images_.push_back(device.base ? device.base->make(device.size) : Bytes(device.size));
@@ -94,6 +93,7 @@ class SourceReplay final : public OurEnd, public LinkOwner {
     }
     purpose_.options.of_volume = [this](const Volume& volume) { return special_of(volume); };
     perform("before the ");
+    EXPECT_TRUE(world.run_until([&] { return to_write_.empty(); }, Duration::seconds(10)));
     auto stream = connect(destination_, [this](const FrameHeader& header, ConstBytes body) { receive(header, body); });
     link_ =
         std::make_unique<SourceLink>(context(), *this, LinkId{1}, std::move(stream), pointers(), purpose_.options, Random(seed));
@@ -103,12 +103,9 @@ class SourceReplay final : public OurEnd, public LinkOwner {
   ~SourceReplay() override { link = nullptr; }
 
   void run() {
-    const bool unsynchronised = session_.order.starts_with("none");
-    for (const sim::RecordedOperation& operation : session_.operations)
-      if (unsynchronised && operation.at_source) {
-        write(operation);
-        world.run_for(Duration::microseconds(100));
-      }
+    if (writes_freely())
+      for (const sim::RecordedOperation& operation : session_.operations)
+        if (operation.at_source) write(operation);
     settle();
     settle();
     ask_after_completed();
@@ -166,9 +163,24 @@ class SourceReplay final : public OurEnd, public LinkOwner {
         for (const auto& entry : sources->sources) alternates_[static_cast<std::uint64_t>(entry.offset)] = entry;
     }
   }
+  // As the notes of the recorded operations say; map blocks of 1 KiB.
+  void remember_addresses() {
+    const std::string before_id = "before the migration, as map id ";
+    addresses_.emplace(1024);
+    for (const sim::RecordedOperation& operation : session_.operations)
+      if (operation.when.starts_with(before_id))
+        addresses_->put(std::stoull(operation.when.substr(before_id.size()), nullptr, 16), operation.offset / 1024);
+    EXPECT_EQ(addresses_->size(), 5u);
+  }
+  // 99 was never there; the recorded source names it all the same.
+  void remove_addresses() {
+    addresses_->remove(5);
+    link_->handle_addresses_removed(*volumes[0], {5, 99});
+  }
   SourceVolumeOptions special_of(const Volume& volume) {
     SourceVolumeOptions special;
     special.alternates = alternates_;
+    if (addresses_) special.addresses = &*addresses_;
     const std::size_t i = index_of(volume);
     if (session_.devices[i].base) special.base_blocks = [this, i] { return base_[i]; };
     return special;
@@ -176,7 +188,16 @@ class SourceReplay final : public OurEnd, public LinkOwner {
 
   // --- what happens at the source ---
 
+  bool writes_freely() const { return session_.order.starts_with("none"); }
+
+  // As the original's writer did: each begins when the one before it has ended. Two writes of the same bytes under way together
+  // have no order, and the recorded contents are those of one.
   void write(const sim::RecordedOperation& operation) {
+    to_write_.push_back(&operation);
+    if (to_write_.size() == 1) write_next();
+  }
+  void write_next() {
+    const sim::RecordedOperation& operation = *to_write_.front();
     const std::size_t i = our_number(operation.device) - 1;
     buffers_.push_back(operation.seed ? sim::recorded_bytes(*operation.seed, operation.length)
                                       : to_bytes(ConstBytes(session_.devices[i].initial.make(session_.devices[i].size))
@@ -184,9 +205,23 @@ class SourceReplay final : public OurEnd, public LinkOwner {
     const Geometry geometry = volumes[i]->geometry();
     const BlockIndex last = geometry.block_at(operation.offset + operation.length - 1);
     for (BlockIndex b = geometry.block_at(operation.offset); b <= last; ++b) base_[i].clear(b.value);
-    volumes[i]->face().write(operation.offset, buffers_.back(), store::Durability::written,
-                             [](Result<void> result) { EXPECT_TRUE(result); });
+    volumes[i]->face().write(operation.offset, buffers_.back(), store::Durability::written, [this](Result<void> result) {
+      EXPECT_TRUE(result);
+      to_write_.pop_front();
+      ++written_;
+      std::erase_if(after_writes_, [this](auto& waiting) {
+        if (written_ >= waiting.first) world.schedule(Duration{}, waiting.second);
+        return written_ >= waiting.first;
+      });
+      if (!to_write_.empty()) write_next();
+    });
   }
+  // Calls back once `count` writes have ended since the beginning.
+  void after_writes(std::size_t count, std::function<void()> then) {
+    if (written_ >= count) return then();
+    after_writes_.emplace_back(count, std::move(then));
+  }
+  void after_all_writes(std::function<void()> then) { after_writes(written_ + to_write_.size(), std::move(then)); }
   // Those whose moment begins so; each once. Returns whether there was one.
   bool perform(const std::string& when) {
     bool any = false;
@@ -231,7 +266,8 @@ class SourceReplay final : public OurEnd, public LinkOwner {
   void check_order(const FrameHeader& header, const Packet& packet) {
     const bool announces = std::holds_alternative<DeviceGroupInfo>(packet) || std::holds_alternative<DevInfo>(packet);
     EXPECT_EQ(announces, !std::exchange(announced_, true)) << "the announcement is the first frame, and the only one of its kind";
-    const bool moves = std::holds_alternative<WriteData>(packet) || std::holds_alternative<WriteByHash>(packet);
+    const bool moves = std::holds_alternative<WriteData>(packet) || std::holds_alternative<WriteByHash>(packet) ||
+                       std::holds_alternative<WriteAtWithMap>(packet);
     if (moves) {
       EXPECT_TRUE(have_answered_.contains(header.device.value));
       EXPECT_FALSE(list_unanswered_.contains(header.device.value));
@@ -254,7 +290,10 @@ class SourceReplay final : public OurEnd, public LinkOwner {
         into.insert({device, "data", static_cast<std::uint64_t>(data->offset) + at,
                      to_hex(sha256(ConstBytes(plain).subspan(at, std::min(bs, plain.size() - at))))});
     } else if (const auto* mapped = std::get_if<WriteAtWithMap>(&packet)) {
-      into.insert({device, "data", static_cast<std::uint64_t>(mapped->offset), to_hex(sha256(mapped->payload))});
+      std::set<std::string> entries;
+      for (const auto& entry : mapped->map) entries.insert(fmt::format("{:x}->{}", entry.id, entry.location));
+      into.insert({device, "mapped", static_cast<std::uint64_t>(mapped->offset),
+                   fmt::format("{} {}", to_hex(sha256(mapped->payload)), fmt::join(entries, " "))});
     } else if (const auto* hash = std::get_if<WriteByHash>(&packet)) {
       into.insert({device, "hash", static_cast<std::uint64_t>(hash->offset), to_hex(hash->hash)});
     } else if (const auto* have = std::get_if<AlreadyHave>(&packet)) {
@@ -276,9 +315,11 @@ class SourceReplay final : public OurEnd, public LinkOwner {
     } else if (std::holds_alternative<ReadAt>(packet)) {
       into.insert({device, "ReadAt", 0, ""});
     } else if (std::holds_alternative<RemoveDev>(packet)) {
-      into.insert({device, "RemoveDev", 0, ""});
-    } else if (std::holds_alternative<RemoveFromMap>(packet)) {
-      into.insert({device, "RemoveFromMap", 0, ""});
+      // Honoured once (silo.md 5.11): the recorded source's second one says nothing.
+      const Sent removed = {device, "RemoveDev", 0, ""};
+      if (!into.contains(removed)) into.insert(removed);
+    } else if (const auto* unmap = std::get_if<RemoveFromMap>(&packet)) {
+      if (!unmap->ids.empty()) into.insert({device, "RemoveFromMap", 0, fmt::format("{}", fmt::join(unmap->ids, " "))});
     }
   }
 
@@ -298,7 +339,8 @@ class SourceReplay final : public OurEnd, public LinkOwner {
 
   void answer(const FrameHeader& header, const Packet& packet) {
     const std::uint32_t device = header.device.value;
-    if (std::holds_alternative<WriteData>(packet) || std::holds_alternative<WriteByHash>(packet))
+    if (std::holds_alternative<WriteData>(packet) || std::holds_alternative<WriteByHash>(packet) ||
+        std::holds_alternative<WriteAtWithMap>(packet))
       return answer_block(header, packet);
     if (const auto* have = std::get_if<AlreadyHave>(&packet)) {
       have_answered_.insert(device);
@@ -307,18 +349,18 @@ class SourceReplay final : public OurEnd, public LinkOwner {
                                WriteAtResponse{static_cast<std::uint32_t>(have->blocks.size() * have->block_size)});
     }
     if (std::holds_alternative<DirtyList>(packet)) {
-      // Held for a while: no block may come before the answer.
+      // Held for a while: no block may come before the answer. A free writer ends in this round.
       list_unanswered_.insert(device);
-      world.schedule(Duration::milliseconds(1), [this, header] {
+      const auto respond = [this, header] {
         list_unanswered_.erase(header.device.value);
         destination_.send(header.device, header.tx, DirtyListResponse{});
-      });
+      };
+      world.schedule(Duration::milliseconds(1), [this, respond] { after_all_writes(respond); });
       return;
     }
     if (std::holds_alternative<Hashes>(packet)) {
       perform("after the Hashes packet");
-      world.schedule(Duration::milliseconds(1),
-                     [this, header] { destination_.send(header.device, header.tx, HashesResponse{}); });
+      after_all_writes([this, header] { destination_.send(header.device, header.tx, HashesResponse{}); });
       return;
     }
     const auto* event = std::get_if<Event>(&packet);
@@ -343,6 +385,11 @@ class SourceReplay final : public OurEnd, public LinkOwner {
       length = decoded_length(*data, 64 << 20).value();
       ASSERT_LE(offset + length, image.size());
       ASSERT_TRUE(decode_form(*data, MutableBytes(image).subspan(offset, length)));
+    } else if (const auto* mapped = std::get_if<WriteAtWithMap>(&packet)) {
+      offset = static_cast<std::uint64_t>(mapped->offset);
+      length = mapped->payload.size();
+      ASSERT_LE(offset + length, image.size());
+      std::copy(mapped->payload.begin(), mapped->payload.end(), image.begin() + static_cast<std::ptrdiff_t>(offset));
     } else {
       const WriteByHash& hash = std::get<WriteByHash>(packet);
       offset = static_cast<std::uint64_t>(hash.offset);
@@ -367,6 +414,7 @@ class SourceReplay final : public OurEnd, public LinkOwner {
     for (const auto& d : session_.devices) total += d.size;
     for (std::size_t i = 0; i < session_.devices.size(); ++i)
       if (session_.devices[i].base) total = first_pass_bytes_of_base(i);
+    if (addresses_ && first_pass_bytes_ == total) remove_addresses();
     bool wait = false;
     if (session_.name == "group-needat" && header.device.value == 1 && !std::exchange(requests_played_, true)) {
       play_requests();
@@ -386,8 +434,11 @@ class SourceReplay final : public OurEnd, public LinkOwner {
         perform_exactly(fmt::format("right after the answer to data write {}", n));
       });
     }
-    if (wait) {
-      world.schedule(Duration::milliseconds(5), respond);
+    if (writes_freely() && first_pass_bytes_ == total) {
+      // Every block is tracked by now: with one more write there is a round, in which the others have their time.
+      after_writes(written_ + std::min(to_write_.size(), 1 + to_write_.size() / 2), respond);
+    } else if (wait) {
+      world.schedule(Duration::milliseconds(5), [this, respond] { after_all_writes(respond); });
     } else {
       respond();
     }
@@ -472,10 +523,14 @@ class SourceReplay final : public OurEnd, public LinkOwner {
   Purpose purpose_;
   FakePeer destination_;
   std::map<std::uint64_t, AlternateSources::Entry> alternates_;
+  std::optional<AddressMap> addresses_;
   std::vector<Bytes> images_;
   std::vector<Bitset> base_;
   std::unique_ptr<SourceLink> link_;
   std::deque<Bytes> buffers_;
+  std::deque<const sim::RecordedOperation*> to_write_;  // the first of them is under way
+  std::size_t written_ = 0;
+  std::vector<std::pair<std::size_t, std::function<void()>>> after_writes_;
   std::set<const sim::RecordedOperation*> performed_;
   std::multiset<Sent> sent_;
   std::set<std::uint32_t> have_answered_, list_unanswered_;

@@ -15,6 +15,7 @@
 #include "sim/recorded_session.h"
 #include "volume/core/frame_assembler.h"
 #include "volume/driver/control_link.h"
+#include "volume/driver/planted_disk_test.h"
 
 namespace godwit::volume::replay {
 
@@ -31,33 +32,18 @@ inline std::vector<sim::RecordedSession> all_sessions(const std::filesystem::pat
 }
 
 // A device whose writes to one block fail, as the store of dev-store-error did.
-class RefusingDevice final : public store::BlockDevice {
+class RefusingDevice final : public ForwardingDevice {
  public:
   RefusingDevice(std::unique_ptr<store::BlockDevice> under, net::Scheduler& scheduler, std::uint64_t refused)
       : under_(std::move(under)), scheduler_(scheduler), refused_(refused) {}
-  std::uint64_t size() const override { return under_->size(); }
-  bool read_only() const override { return false; }
-  void read(std::uint64_t offset, MutableBytes into, store::Done<void> done) override {
-    under_->read(offset, into, std::move(done));
-  }
   void write(std::uint64_t offset, ConstBytes from, store::Durability durability, store::Done<void> done) override {
     if (offset <= refused_ && refused_ < offset + from.size())
       return scheduler_.post([done = std::move(done)]() mutable { done(fail(ErrorKind::io, "the disk says no")); });
     under_->write(offset, from, durability, std::move(done));
   }
-  void flush(store::Done<void> done) override { under_->flush(std::move(done)); }
-  void zero(std::uint64_t offset, std::uint64_t length, store::ZeroMode mode, store::Durability durability,
-            store::Done<void> done) override {
-    under_->zero(offset, length, mode, durability, std::move(done));
-  }
-  void discard(std::uint64_t offset, std::uint64_t length, store::Done<void> done) override {
-    under_->discard(offset, length, std::move(done));
-  }
-  void extents(std::uint64_t offset, std::uint64_t length, store::Done<std::vector<store::Extent>> done) override {
-    under_->extents(offset, length, std::move(done));
-  }
 
  private:
+  store::BlockDevice* target() const override { return under_.get(); }
   std::unique_ptr<store::BlockDevice> under_;
   net::Scheduler& scheduler_;
   std::uint64_t refused_;
@@ -138,9 +124,11 @@ class OurEnd : public VolumeEvents {
 
   DriverContext context() { return {ours.scheduler(), ours.network(), ours.workers(), buffers}; }
 
-  // A volume with these bytes; `owned`: ours to send, else a copy that is being received.
+  using Store = std::unique_ptr<store::BlockDevice>;
+  // A volume with these bytes; `owned`: ours to send, else a copy that is being received. `wrap` stands something before its
+  // store.
   Volume& add_volume(const sim::RecordedDevice& device, const Bytes& content, bool owned,
-                     std::optional<std::uint64_t> refused = {}) {
+                     std::optional<std::uint64_t> refused = {}, const std::function<Store(Store)>& wrap = {}) {
     auto made =
         sim::wait_for<std::unique_ptr<store::BlockDevice>>(world, [&](net::Done<std::unique_ptr<store::BlockDevice>> done) {
           ours.directory().create_device(device.name, device.size, std::move(done));
@@ -149,6 +137,7 @@ class OurEnd : public VolumeEvents {
     std::unique_ptr<store::BlockDevice> store = std::move(*made);
     EXPECT_TRUE(sim::wait_for<void>(
         world, [&](net::Done<void> done) { store->write(0, content, store::Durability::written, std::move(done)); }));
+    if (wrap) store = wrap(std::move(store));
     if (refused) store = std::make_unique<RefusingDevice>(std::move(store), ours.scheduler(), *refused);
     Random random = world.random().fork();
     const Geometry geometry{device.size, device.block_size};

@@ -24,6 +24,9 @@ struct SourceVolumeOptions {
   std::function<Bitset()> base_blocks;
   // Blocks that the destination can find elsewhere by their hash, by offset.
   std::map<std::uint64_t, AlternateSources::Entry> alternates;
+  // The volume keeps a sparse storage: its blocks travel raw with their addresses, where the destination can take that (a godwit,
+  // or an original's library without a group). Outlives the connection; null: it keeps none.
+  const AddressMap* addresses = nullptr;
 };
 
 struct SourceOptions {
@@ -76,6 +79,11 @@ class SourceLink final : public ControlLink, private FrameHandler {
   bool serves_original() const { return session_.peer() == SourceSession::PeerKind::original; }
   // The other side has said that it owns the volume.
   void handle_owned_heard(Volume& volume);
+  // These were taken out of the volume's address map: the destination is told before it has the whole.
+  void handle_addresses_removed(Volume& volume, std::vector<std::uint64_t> ids);
+  // The volume is taken away here for good. An original that has the whole copy is told (RemoveDev), as long as it is connected;
+  // a copy that is not whole fails.
+  void remove_device(Volume& volume);
   std::vector<MoveReport> reports() const;
   bool is_done() const { return session_.phase() == SourceSession::Phase::done; }
 
@@ -117,8 +125,10 @@ class SourceLink final : public ControlLink, private FrameHandler {
   void move_block(const MoveBlock& work);
   void send_zeroes(const MoveZeroes& work);
   void send_hashes(const SendHashes& work);
+  void send_removed_addresses(SendRemoveFromMap work);
   void track_base(Device& device);
   void copy_completed();
+  void close_when_answered();
   void release_busy();
   void send_block(Device& device, EncodedBlock block, Lane lane);
   void ask_extents(Device& device, const AskExtents& work);
@@ -149,8 +159,10 @@ class SourceLink final : public ControlLink, private FrameHandler {
   bool working_ = false;
   bool busy_held_ = false;        // this link made its volumes busy
   bool locked_here_ = false;      // this link holds the lock, not another one of the same volumes
-  std::uint64_t read_bytes_ = 0;  // of the peer's ReadAts, being read
+  std::uint64_t read_bytes_ = 0;  // of the peer's ReadAts, being read …
+  std::size_t reads_ = 0;         // … and how many they are
   bool copied_ = false;
+  bool closing_ = false;  // once they are answered
   bool relinquishing_ = false;
   std::size_t draining_ = 0;
   std::uint64_t lock_number_ = 0;

@@ -7,7 +7,7 @@
 namespace godwit::volume::fuzz {
 namespace {
 
-class SourceScene final : public Scene, public LinkOwner {
+class SourceScene final : public LinkScene<LinkOwner> {
  public:
   explicit SourceScene(Choices& in) {
     add_volume("a", Geometry{10000, 1024}, true);
@@ -81,20 +81,12 @@ class SourceScene final : public Scene, public LinkOwner {
     send(kControlDevice, TxId{++tx_}, Event{EventType::custom, kCustomGodwit, payload});
   }
   void finish() {
-    peer->close();
-    world.run_for(Duration::seconds(5));
-    GODWIT_CHECK(closed_ == 1);
-    link = nullptr;
+    hang_up();
     link_.reset();
-    for (auto& volume : volumes) {
-      GODWIT_CHECK(!volume->ownership().is_busy() && !volume->ownership().is_locked());
-      volume->face().fail_all(Error(ErrorKind::shut_down, "the end"));
-    }
-    world.run_for(Duration::seconds(1));
-    GODWIT_CHECK(buffers.leased_bytes() == 0);
+    for (auto& volume : volumes) GODWIT_CHECK(!volume->ownership().is_busy() && !volume->ownership().is_locked());
+    check_nothing_is_left();
   }
 
-  LocalHost local_host() const override { return me; }
   void handle_link_up(ControlLink& up) override {
     for (auto& volume : volumes) {
       up.send_control(volume->ownership().state_message(std::nullopt));
@@ -102,18 +94,6 @@ class SourceScene final : public Scene, public LinkOwner {
       volume->pump();
     }
   }
-  void handle_control(ControlLink& from, const ControlMessage& message) override {
-    for (auto& volume : volumes) {
-      if (volume->id() != message.volume || !from.peer()) continue;
-      volume->ownership().handle_message(*from.peer(), message);
-      volume->pump();
-    }
-  }
-  void handle_link_closed(ControlLink&, std::optional<Error>) override {
-    ++closed_;
-    link_closed();
-  }
-  void note(NoteLevel, std::string) override {}
 
  private:
   // The decoded length of a WriteAt, as far as its first bytes tell.
@@ -131,8 +111,6 @@ class SourceScene final : public Scene, public LinkOwner {
   }
 
   std::unique_ptr<SourceLink> link_;
-  std::uint32_t tx_ = 0;
-  int closed_ = 0;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -91,6 +92,9 @@ class Volume {
   // These blocks, ascending, are the base's again, whatever the overlay had there. ErrorKind::unsupported where the store is no
   // overlay.
   void take_base(const std::vector<std::uint32_t>& blocks, Done<void> done);
+  // The addresses that a source keeps in it (silo.md 5.9), as of its Completed: slots by id. For whoever uses them here.
+  void set_addresses(std::map<std::uint64_t, std::uint64_t> addresses) { addresses_ = std::move(addresses); }
+  const std::map<std::uint64_t, std::uint64_t>& addresses() const { return addresses_; }
   // A copy is being received (anew): every block is absent.
   void begin_receiving();
   // Flushes the store; counts how long it took for nobody, it just tells.
@@ -120,6 +124,7 @@ class Volume {
   std::unique_ptr<WaitingCache> cache_;
   VolumeFace face_;
   Bitset pristine_;
+  std::map<std::uint64_t, std::uint64_t> addresses_;
   std::uint64_t writeback_begin_ = 0;
   std::uint64_t writeback_end_ = 0;
   bool relaying_allowed_ = true;

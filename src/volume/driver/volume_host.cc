@@ -174,14 +174,7 @@ ControlLink* VolumeHost::find_link_to(const HostId& host) const {
 void VolumeHost::handle_link_up(ControlLink& link) {
   if (sources_.contains(link.id())) {
     SourceLink& source = *sources_.at(link.id());
-    ControlMessage hello;
-    hello.type = ControlType::hello;
-    hello.host = me_.host;
-    hello.boot = me_.boot;
-    hello.name = me_.name;
-    hello.features = 0;
-    if (!me_.address.empty()) hello.address = me_.address;
-    link.send_control(hello);
+    link.send_control(hello_of(me_));
     for (auto& [name, entry] : volumes_) {
       const std::optional<DeviceId> device = source.device_of(*entry.volume);
       const std::optional<Peer>& concerned = entry.volume->ownership().durable_record().peer;
@@ -264,11 +257,15 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
     const std::optional<std::string> store_error = dialler->link->store_error();
     dialler->link = nullptr;
     if (original && !dialler->ended) {
-      // An original can not resume: what is not whole by now never will be.
-      for (Volume* volume : dialler->volumes)
-        if (volume->ownership().record().state == CopyState::receiving)
-          volume->face().fail_all(Error(ErrorKind::io, "the connection to the source was lost before the volume was whole"));
-      fail_pull(*dialler, error ? error->message() : "the source hung up before Completed");
+      // An original can not resume: what is not whole by now never will be. Where it is whole, the pull ends once the files bear
+      // their names (check_pulled), though the source, whose Completed has been answered, hangs up before that.
+      bool whole = dialler->status.state == PullStatus::State::copied || !dialler->volumes.empty();
+      for (Volume* volume : dialler->volumes) {
+        if (volume->ownership().record().state != CopyState::receiving) continue;
+        whole = whole && dialler->status.state == PullStatus::State::copied;
+        volume->face().fail_all(Error(ErrorKind::io, "the connection to the source was lost before the volume was whole"));
+      }
+      if (!whole) fail_pull(*dialler, error ? error->message() : "the source hung up before Completed");
     } else if (!dialler->ended && store_error) {
       // Our own pause: dialling again would meet the same disk. What is here stays, a pull goes on.
       fail_pull(*dialler, *store_error);
@@ -287,6 +284,10 @@ void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> erro
         if (*alive) destinations_.erase(id);
       });
   });
+}
+
+void VolumeHost::remove_addresses(Volume& volume, const std::vector<std::uint64_t>& ids) {
+  for (auto& [id, source] : sources_) source->handle_addresses_removed(volume, ids);
 }
 
 // --- what ownerships decide ---

@@ -87,6 +87,8 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   std::optional<PullStatus> pull_status(std::uint64_t id) const;
   // Ends dialling; what is copied stays.
   void stop_pull(std::uint64_t id);
+  // The user of a volume that keeps addresses (SourceVolumeOptions) has taken these out: whoever receives it is told.
+  void remove_addresses(Volume& volume, const std::vector<std::uint64_t>& ids);
   // Goes on with what the records say is unfinished and nobody dials for yet: after a start.
   void resume_dialling();
   // Of that only where a host is still to be told what the record here says; what was stopped stays stopped.

@@ -243,6 +243,9 @@ void VolumeHost::check_told(Dialler& dialler) {
 
 void VolumeHost::check_pulled(Dialler& dialler) {
   if (dialler.ended || dialler.volumes.empty() || dialler.status.state == PullStatus::State::owned) return;
+  for (const Volume* v : dialler.volumes)
+    if (v->ownership().is_failed())
+      return fail_pull(dialler, "volume " + v->name() + ": its record could not be written; start this host anew");
   const bool owned = std::all_of(dialler.volumes.begin(), dialler.volumes.end(),
                                  [](const Volume* v) { return v->ownership().is_owner() && v->ownership().names_agree(); });
   if (!owned) return;

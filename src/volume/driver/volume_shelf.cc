@@ -30,8 +30,14 @@ void VolumeShelf::create(const LocalHost& me, const std::string& name, Geometry 
                  .pristine = true,
                  .store = nullptr,
                  .place = place_of(name, false)};
+  create_data(std::move(item), std::move(done));
+}
+
+void VolumeShelf::create_data(ShelfItem item, net::Done<ShelfItem> done) {
+  const std::string data_name = item.record.data_name;
+  const std::uint64_t size = item.record.geometry.size_bytes;
   directory_.create_device(
-      name, geometry.size_bytes,
+      data_name, size,
       [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
         if (!device) return done(fail(std::move(device).error()));
         item.store = std::move(*device);
@@ -67,21 +73,13 @@ void VolumeShelf::receive(const LocalHost& me, const std::string& name, const Vo
                  .store = nullptr,
                  .place = place_of(name, false)};
   // Neither the data nor the record of another volume of that name may be there.
-  directory_.list(
-      [this, geometry, item = std::move(item), done = std::move(done)](Result<std::vector<std::string>> names) mutable {
-        if (!names) return done(fail(std::move(names).error()));
-        for (const std::string& taken : {item.name, item.name + ".own", item.name + ".partial"})
-          if (std::find(names->begin(), names->end(), taken) != names->end())
-            return done(fail(ErrorKind::exists, taken + " is there already: move it away, or pull under another name"));
-        const std::string data_name = item.record.data_name;
-        directory_.create_device(
-            data_name, geometry.size_bytes,
-            [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
-              if (!device) return done(fail(std::move(device).error()));
-              item.store = std::move(*device);
-              done(std::move(item));
-            });
-      });
+  directory_.list([this, item = std::move(item), done = std::move(done)](Result<std::vector<std::string>> names) mutable {
+    if (!names) return done(fail(std::move(names).error()));
+    for (const std::string& taken : {item.name, item.name + ".own", item.name + ".partial"})
+      if (std::find(names->begin(), names->end(), taken) != names->end())
+        return done(fail(ErrorKind::exists, taken + " is there already: move it away, or pull under another name"));
+    create_data(std::move(item), std::move(done));
+  });
 }
 
 void VolumeShelf::open(const LocalHost& me, const std::string& name, net::Done<ShelfItem> done) {
@@ -98,6 +96,7 @@ void VolumeShelf::open(const LocalHost& me, const std::string& name, net::Done<S
     item.record = std::move(*record);
     item.place = place_of(name, true);
     if (item.record.state == CopyState::gone) return done(std::move(item));
+    if (item.record.kind == Record::Kind::block_device) return open_on_device(std::move(item), std::move(done));
     open_data(std::move(item), std::move(done));
   });
 }
@@ -130,6 +129,21 @@ void VolumeShelf::open_data(ShelfItem item, net::Done<ShelfItem> done) {
       if (there(candidate)) return directory_.rename(candidate, wanted, std::move(open));
     open(fail(ErrorKind::not_found, base + ".own is there, but its data are not"));
   });
+}
+
+// No name says what its bytes are: the record alone decides.
+void VolumeShelf::open_on_device(ShelfItem item, net::Done<ShelfItem> done) {
+  if (devices_ == nullptr)
+    return done(fail(ErrorKind::unsupported, item.place.record_name + " is of a volume on a block device; there are none here"));
+  item.place.renames_data = false;
+  const std::string path = item.record.data_name;
+  const std::uint64_t size = item.record.geometry.size_bytes;
+  devices_->open(path, size,
+                 [item = std::move(item), done = std::move(done)](Result<std::unique_ptr<store::BlockDevice>> device) mutable {
+                   if (!device) return done(fail(std::move(device).error().within("volume " + item.name)));
+                   item.store = std::move(*device);
+                   done(std::move(item));
+                 });
 }
 
 void VolumeShelf::list(net::Done<std::vector<std::string>> done) {

@@ -1,5 +1,6 @@
 // Volumes on disk: makes them, finds them again by their records, and makes the `.partial` a copy is received into. A record
-// without its data, or a `.partial` without a record, is refused by name, never guessed. Source: ownership.md 2, 16.
+// without its data, or a `.partial` without a record, is refused by name, never guessed. A volume on a block device
+// (device_shelf.h) has its record here like the others. Source: ownership.md 2, 16.
 #pragma once
 
 #include <functional>
@@ -7,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "store/block_devices.h"
 #include "store/directory.h"
 #include "volume/driver/volume.h"
 
@@ -26,8 +28,9 @@ struct ShelfItem {
 
 class VolumeShelf {
  public:
-  // The folder of the volumes; outlives the shelf.
-  explicit VolumeShelf(store::Directory& directory) : directory_(directory) {}
+  // The folder of the volumes and, where records may name block devices, those; both outlive the shelf.
+  explicit VolumeShelf(store::Directory& directory, store::BlockDevices* devices = nullptr)
+      : directory_(directory), devices_(devices) {}
 
   // A new volume of zeros, owned by `me`.
   void create(const LocalHost& me, const std::string& name, Geometry geometry, Random random, net::Done<ShelfItem> done);
@@ -50,8 +53,12 @@ class VolumeShelf {
  private:
   RecordPlace place_of(const std::string& name, bool exists) { return {&directory_, name + ".own", true, exists}; }
   void open_data(ShelfItem item, net::Done<ShelfItem> done);
+  // The data file that the item's record names, new.
+  void create_data(ShelfItem item, net::Done<ShelfItem> done);
+  void open_on_device(ShelfItem item, net::Done<ShelfItem> done);
 
   store::Directory& directory_;
+  store::BlockDevices* devices_;
 };
 
 // A name that may become a file name here: [A-Za-z0-9._-]{1,64}, no leading dot, none of our own endings.
