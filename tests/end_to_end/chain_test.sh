@@ -179,7 +179,7 @@ done
 [[ $i -gt 0 ]] && qemu_io 'read -P 0x33 2M 64k'
 qemu_io flush
 qemu_io 'write -P 0x77 6M 64k'
-exec 3>&-
+echo quit >&3  # the end of its input is not enough: others have inherited the pipe
 wait "$qemu" || die "qemu-io failed"
 grep -qiE 'error|fail' "$work/qemu.log" && die "qemu-io met an error"
 [[ $(grep -c '^\(qemu-io> \)*wrote 65536/65536' "$work/qemu.log") -eq $((5 + i)) ]] || die "a write of qemu-io was not done"
