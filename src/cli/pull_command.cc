@@ -116,7 +116,10 @@ int run_pull(const Settings& settings, const PullOptions& options) {
   process_options->listen_elsewhere_if_busy = options.listen.listen.empty();
   Result<std::unique_ptr<HostRun>> started = HostRun::start(settings, std::move(*process_options));
   if (!started && started.error().kind() == ErrorKind::busy)
-    if (Result<std::string> data = settings.data_path()) return pull_by_running_host(console, *data, request);
+    if (Result<std::string> data = settings.data_path(); data && host::is_host_running(*data)) {
+      if (std::optional<Error> objection = options.listen.objection_of_running_process(*data)) return console.error(*objection);
+      return pull_by_running_host(console, *data, request);
+    }
   if (!started) return console.error(started.error());
   HostRun& run = **started;
   run.set_interrupted_code(kFailed);

@@ -104,6 +104,13 @@ Result<json::object> memory_volume(const std::string& text, std::uint64_t block_
 
 // What the command line does not say, the configuration does.
 void fill_in(ListenOptions& options, const host::Config& config) {
+  const auto note = [&](bool said, const char* key) {
+    if (said) options.given.push_back(fmt::format("`{}` of the configuration", key));
+  };
+  note(!config.listen.empty(), "listen");
+  note(!config.nbd.empty(), "nbd");
+  note(!config.metrics.empty(), "metrics");
+  note(config.insecure, "insecure");
   if (options.listen.empty()) options.listen = config.listen;
   if (options.nbd.empty()) options.nbd = config.nbd;
   if (options.metrics.empty()) options.metrics = config.metrics;
@@ -154,7 +161,7 @@ int serve_by_running_host(Console& console, const std::string& data, const json:
   Result<json::object> result = host::ask_running_host(data, request, nullptr);
   if (!result) return console.error(result.error());
   tell_served(console, *result);
-  console.line("the running process serves it; its own options decide where");
+  console.line("the running process serves it, where it listens already");
   console.event(*result);
   return kDone;
 }
@@ -208,8 +215,20 @@ Result<host::ProcessOptions> ListenOptions::process_options() const {
   out.host.source.config.downtime_max_ever =
       std::max(out.host.source.config.downtime_max_ever, out.host.source.config.downtime_max);
   out.host.after_handover = *chosen_after;
+  out.host.trusted_hosts = trust_hosts;
   out.host.early_reads = early_reads;
   return out;
+}
+
+std::optional<Error> ListenOptions::objection_of_running_process(const std::string& data) const {
+  if (given.empty()) return std::nullopt;
+  std::string list;
+  for (const std::string& name : given) list += (list.empty() ? "" : &name == &given.back() ? " and " : ", ") + name;
+  return Error(ErrorKind::usage,
+               fmt::format("a process has {} already, and keeps what it was started with: leave out {}, or end that process and "
+                           "start anew, or choose another directory by --data (one volume gets one more NBD address by `godwit "
+                           "volume export NAME --add ADDRESS`)",
+                           data, list));
 }
 
 void say_ready(Console& console, HostRun& run, std::string_view verb) {
@@ -248,8 +267,10 @@ int run_serve(const Settings& settings, ServeOptions options) {
   if (!process_options) return console.error(process_options.error());
   Result<std::unique_ptr<HostRun>> started = HostRun::start(settings, std::move(*process_options));
   if (!started && started.error().kind() == ErrorKind::busy) {
-    Result<std::string> data = settings.data_path();
-    if (data && !options.listen.once) return serve_by_running_host(console, *data, *request);
+    if (Result<std::string> data = settings.data_path(); data && host::is_host_running(*data)) {
+      if (std::optional<Error> objection = options.listen.objection_of_running_process(*data)) return console.error(*objection);
+      return serve_by_running_host(console, *data, *request);
+    }
   }
   if (!started) return console.error(started.error());
   HostRun& run = **started;

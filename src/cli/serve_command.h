@@ -1,6 +1,7 @@
 // `godwit volume serve`: a host that offers volumes to whoever pulls, and to NBD clients, until it is told to end.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,13 @@ struct ListenOptions {
   bool early_reads = true;
   std::string blocks;
   bool once = false;
+  std::vector<std::string> trust_hosts;
+  // Which of these were said, by their names on the command line or in the configuration.
+  std::vector<std::string> given;
 
   Result<host::ProcessOptions> process_options() const;
+  // Where another process runs on the data directory and would have to do what `given` says: why it does not.
+  std::optional<Error> objection_of_running_process(const std::string& data) const;
 };
 
 struct ServeOptions {

@@ -74,6 +74,9 @@ std::vector<std::string> row_of(const json::object& volume) {
   std::string note = text_at(volume, "clients");
   if (volume.contains("blocks"))
     note += fmt::format(", {} of {} blocks here", fields.number("blocks_present", 0), fields.number("blocks", 0));
+  for (const std::string& at : fields.texts("nbd")) note += ", NBD at " + at;
+  if (const std::uint64_t forks = fields.number("forks", 0); forks > 0)
+    note += fmt::format(", {} other histor{} that fork{} from its own", forks, forks == 1 ? "y" : "ies", forks == 1 ? "s" : "");
   if (volume.contains("problem")) note = text_at(volume, "problem");
   if (const json::value* peer = volume.if_contains("peer");
       peer != nullptr && peer->is_object() && text_at(volume, "state") != "OWNED")
@@ -177,7 +180,12 @@ int run_cancel(const Settings& settings, const NameOptions& options) {
       ask(settings, {{"verb", "cancel"}, {"name", options.name}, {"folder", absolute(options.folder)}}, Alone::yes);
   if (!answer) return console.error(answer.error());
   console.event(*answer);
-  console.line(fmt::format("cancelled the move of volume {}: it is {} here now", options.name, text_at(*answer, "state")));
+  std::string text = fmt::format("cancelled the move of volume {}: it is {} here now", options.name, text_at(*answer, "state"));
+  if (const json::value* peer = answer->if_contains("peer");
+      host::JsonFields(*answer).flag("untold") && peer != nullptr && peer->is_object())
+    text += fmt::format("; {} at {} is told as soon as a process of this host reaches it", text_at(peer->get_object(), "name"),
+                        text_at(peer->get_object(), "address"));
+  console.line(text);
   return kDone;
 }
 
@@ -200,14 +208,14 @@ int run_export(const Settings& settings, const ExportOptions& options) {
   Console console(settings.json);
   if (options.add.empty() == options.drop.empty())
     return console.error(Error(ErrorKind::usage, "say one of --add ADDRESS and --drop ADDRESS"));
-  json::object request{{"verb", "export"}};
+  json::object request{{"verb", "export"}, {"name", options.name}};
   request[options.add.empty() ? "drop" : "add"] = options.add.empty() ? options.drop : options.add;
   Result<json::object> answer = ask(settings, request, Alone::no);
   if (!answer) return console.error(answer.error());
   console.event(*answer);
   host::JsonFields fields(*answer);
-  console.line(options.add.empty() ? "volumes are no longer offered at " + fields.text("dropped", "")
-                                   : "volumes are offered at " + fields.text("added", ""));
+  console.line(fmt::format("volume {} is {} at {}", options.name, options.add.empty() ? "no longer offered" : "offered",
+                           fields.text(options.add.empty() ? "dropped" : "added", "")));
   return kDone;
 }
 

@@ -33,6 +33,7 @@ int run_cancel(const Settings& settings, const NameOptions& options);
 int run_status(const Settings& settings, const NameOptions& options);
 
 struct ExportOptions {
+  std::string name;
   std::string add;
   std::string drop;
 };

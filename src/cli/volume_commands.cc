@@ -29,6 +29,18 @@ void add_listen_options(CLI::App& app, ListenOptions& o) {
   app.add_option("--after-handover", o.after_handover, "what clients get here afterwards: relay or refuse")
       ->capture_default_str();
   app.add_flag("--once", o.once, "end when the volumes have moved");
+  app.add_option("--trust-host", o.trust_hosts,
+                 "a host (name or address) that another may send this one on to, so that clients here follow a volume that goes "
+                 "from host to host; may be repeated");
+}
+
+// Those of the options that were said and that only a process which starts can obey.
+void note_given(const CLI::App& app, ListenOptions& o) {
+  for (const char* name :
+       {"--listen", "--nbd", "--metrics", "--insecure", "--form", "--rounds", "--dirty-threshold", "--max-downtime",
+        "--after-handover", "--hand-over", "--early-reads", "--blocks", "--once", "--trust-host"})
+    if (const CLI::Option* option = app.get_option_no_throw(name); option != nullptr && option->count() > 0)
+      o.given.emplace_back(name);
 }
 
 void add_serve(CLI::App& group, const Settings& settings, std::function<int()>& command) {
@@ -46,7 +58,10 @@ void add_serve(CLI::App& group, const Settings& settings, std::function<int()>& 
   app->add_option("--hand-over", o->listen.hand_over, "towards an original Silo: none, completed or custom")
       ->capture_default_str();
   add_listen_options(*app, o->listen);
-  app->callback([o, &settings, &command] { command = [o, &settings] { return run_serve(settings, *o); }; });
+  app->callback([app, o, &settings, &command] {
+    note_given(*app, o->listen);
+    command = [o, &settings] { return run_serve(settings, *o); };
+  });
 }
 
 void add_pull(CLI::App& group, const Settings& settings, std::function<int()>& command) {
@@ -69,7 +84,10 @@ void add_pull(CLI::App& group, const Settings& settings, std::function<int()>& c
       ->capture_default_str();
   app->add_option("--blocks", o->listen.blocks, "a folder of blocks named by their SHA-256, asked before the source");
   add_listen_options(*app, o->listen);
-  app->callback([o, &settings, &command] { command = [o, &settings] { return run_pull(settings, *o); }; });
+  app->callback([app, o, &settings, &command] {
+    note_given(*app, o->listen);
+    command = [o, &settings] { return run_pull(settings, *o); };
+  });
 }
 
 void add_create(CLI::App& group, const Settings& settings, std::function<int()>& command) {
@@ -116,10 +134,11 @@ void add_steering(CLI::App& group, const Settings& settings, std::function<int()
   cancel->add_option("--folder", o->folder, folder);
   cancel->footer("Example:\n  godwit volume cancel disk");
   auto e = std::make_shared<ExportOptions>();
-  CLI::App* exports = group.add_subcommand("export", "add or drop an NBD address of the running process");
-  exports->add_option("--add", e->add, "offer the volumes at HOST:PORT or unix:/PATH too");
+  CLI::App* exports = group.add_subcommand("export", "add or drop an NBD address of one volume of the running process");
+  exports->add_option("NAME", e->name, "which volume; the address offers no other")->required();
+  exports->add_option("--add", e->add, "offer it at HOST:PORT or unix:/PATH too");
   exports->add_option("--drop", e->drop, "no longer at this address; open connections stay");
-  exports->footer("Example:\n  godwit volume export --add 127.0.0.1:10809");
+  exports->footer("Example:\n  godwit volume export disk --add 127.0.0.1:10810");
   exports->callback([e, &settings, &command] { command = [e, &settings] { return run_export(settings, *e); }; });
 }
 

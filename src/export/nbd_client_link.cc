@@ -336,7 +336,9 @@ void NbdClientLink::send() {
   if (writing_ || lost_ || abandoned_) return;
   spans_.clear();
   if (!handshake_output_.empty()) {
-    spans_.push_back(handshake_output_);
+    // What the answers add meanwhile is for the next write.
+    handshake_sending_ = std::exchange(handshake_output_, {});
+    spans_.push_back(handshake_sending_);
   } else {
     std::size_t count = std::min(queue_.size(), kSpansMax / 2);
     sending_.assign(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(count));
@@ -356,7 +358,6 @@ void NbdClientLink::send() {
 void NbdClientLink::handle_sent(Result<void> sent) {
   writing_ = false;
   if (abandoned_) return;
-  handshake_output_.clear();
   for (Pending* pending : std::exchange(sending_, {})) {
     pending->sent = true;
     // Called back from inside our own call perhaps, but the answer to a request never is there yet then.
@@ -365,7 +366,7 @@ void NbdClientLink::handle_sent(Result<void> sent) {
   }
   if (lost_) return end_all();
   if (!sent) return lose(std::move(sent).error());
-  if (!queue_.empty()) send_soon();
+  if (!handshake_output_.empty() || !queue_.empty()) send_soon();
 }
 
 // --- The end ---

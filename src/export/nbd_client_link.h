@@ -100,7 +100,8 @@ class NbdClientLink final : public std::enable_shared_from_this<NbdClientLink> {
   std::vector<Pending*> queue_;
   std::vector<Pending*> sending_;
   std::vector<ConstBytes> spans_;
-  Bytes handshake_output_;
+  Bytes handshake_output_;   // to be sent
+  Bytes handshake_sending_;  // the stream still reads it
   std::size_t unanswered_ = 0;
   bool reading_ = false;
   bool writing_ = false;

@@ -38,6 +38,11 @@ class ScriptedServer {
     if (pair_.to_client->changed_for_reader) pair_.to_client->changed_for_reader();
     scheduler_.run();
   }
+  void hold_writes(bool held) {
+    pair_.to_server->capacity = held ? 0 : SIZE_MAX;
+    if (!held && pair_.to_server->changed_for_writer) pair_.to_server->changed_for_writer();
+    scheduler_.run();
+  }
   Bytes heard() {
     Bytes bytes(pair_.to_server->bytes.begin(), pair_.to_server->bytes.end());
     pair_.to_server->bytes.clear();
@@ -100,6 +105,31 @@ Bytes chunk(std::uint16_t flags, std::uint16_t type, std::uint64_t cookie, std::
   Bytes bytes = to_bytes(head);
   append(bytes, payload);
   return bytes;
+}
+
+// The stream says late that it has sent: by then the server has answered, and what the client says to that must not get lost.
+TEST(NbdClientHandshake, AnswersThatOvertakeTheEndOfAWriteAreAnswered) {
+  TestScheduler scheduler;
+  ScriptedServer server(scheduler);
+  Told<std::unique_ptr<NbdClient>> told;
+  NbdClientOptions options;
+  OpeningOption opening;
+  opening.option = 77;
+  opening.answered = [](std::uint32_t, ConstBytes) -> Result<std::string> { return std::string("disk"); };
+  options.opening = std::move(opening);
+  server.open(told, std::move(options));
+  server.say(encode_greeting(kFixedNewstyle));
+  server.heard();
+  server.hold_writes(true);
+  Bytes first, second;
+  append_option_reply(first, 77, kRepAck, {});
+  append_option_reply(second, kOptStructuredReply, kRepErrUnsupported, {});
+  server.say(first);  // the next option is being written
+  server.say(second);
+  server.hold_writes(false);
+  const Bytes said = server.heard();
+  const Bytes go = from_hex("49484156454f5054 00000007").value();
+  EXPECT_FALSE(std::ranges::search(said, go).empty()) << to_hex(said);
 }
 
 TEST(NbdClientHandshake, ServersThatDoNotKeepToItAreRefused) {

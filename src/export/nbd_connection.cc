@@ -47,12 +47,13 @@ class NbdConnection::Completion {
 };
 
 NbdConnection::NbdConnection(ConnectionId id, ConnectionHost& host, net::Scheduler& scheduler, net::BufferPool& buffers,
-                             const NbdLimits& limits, std::unique_ptr<net::Stream> stream)
+                             const NbdLimits& limits, std::unique_ptr<net::Stream> stream, std::optional<std::string> only)
     : id_(id),
       host_(&host),
       scheduler_(scheduler),
       buffers_(buffers),
       limits_(limits),
+      only_(std::move(only)),
       stream_(std::move(stream)),
       receiver_(buffers),
       negotiation_(*this, {limits.option_bytes_max, limits.options_max}) {}
@@ -158,7 +159,7 @@ void NbdConnection::receive() {
   // While its option waits for an answer the client is read on a little, so that its end is noticed.
   if (phase_ == Phase::handshake && (writing_ || (asked_ && receiver_.buffered().size() >= kAskedBytesHigh))) return;
   reading_ = true;
-  stream_->read(receiver_.room(), [this](Result<std::size_t> count) { handle_received(std::move(count)); });
+  stream_->read_into(receiver_, [this](Result<std::size_t> count) { handle_received(std::move(count)); });
 }
 
 void NbdConnection::handle_received(Result<std::size_t> count) {
@@ -206,6 +207,7 @@ void NbdConnection::handle_sent(Result<void> sent) {
 // --- Handshake ---
 
 std::optional<OfferedExport> NbdConnection::find(const std::string& name) {
+  if (only_ && name != *only_) return std::nullopt;
   std::shared_ptr<const Export> found = host_ == nullptr ? nullptr : host_->find_export(name);
   if (!found) return std::nullopt;
   const store::BlockDevice& device = relay_device_ != nullptr ? *relay_device_ : *found->device;
@@ -223,7 +225,9 @@ std::optional<OfferedExport> NbdConnection::find(const std::string& name) {
 
 std::vector<std::pair<std::string, std::string>> NbdConnection::list() {
   if (host_ == nullptr) return {};
-  return host_->list_exports();
+  std::vector<std::pair<std::string, std::string>> listed = host_->list_exports();
+  if (only_) std::erase_if(listed, [&](const auto& named) { return named.first != *only_; });
+  return listed;
 }
 
 bool NbdConnection::handles(std::uint32_t option) {

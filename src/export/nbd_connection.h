@@ -41,7 +41,7 @@ class ConnectionHost {
 class NbdConnection final : public std::enable_shared_from_this<NbdConnection>, private Catalogue {
  public:
   NbdConnection(ConnectionId id, ConnectionHost& host, net::Scheduler& scheduler, net::BufferPool& buffers,
-                const NbdLimits& limits, std::unique_ptr<net::Stream> stream);
+                const NbdLimits& limits, std::unique_ptr<net::Stream> stream, std::optional<std::string> only);
   ~NbdConnection() override;
 
   void start();
@@ -100,6 +100,7 @@ class NbdConnection final : public std::enable_shared_from_this<NbdConnection>, 
   net::Scheduler& scheduler_;
   net::BufferPool& buffers_;
   const NbdLimits limits_;
+  const std::optional<std::string> only_;  // the one export that this client may see
   std::unique_ptr<net::Stream> stream_;
   RequestReceiver receiver_;
   Negotiation negotiation_;

@@ -28,6 +28,13 @@ std::span<const MutableBytes> RequestReceiver::room() {
   return {room_.data(), 1};
 }
 
+void RequestReceiver::unused() {
+  if (begin_ != end_ || own_) return;
+  buffer_ = {};
+  begin_ = end_ = 0;
+  shared_ = false;
+}
+
 void RequestReceiver::make_room(std::size_t wanted) {
   std::size_t kept = end_ - begin_;
   if (buffer_ && !shared_ && kept == 0) begin_ = end_ = 0;

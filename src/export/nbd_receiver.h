@@ -10,6 +10,7 @@
 #include "export/nbd_protocol.h"
 #include "export/nbd_request_check.h"
 #include "net/buffer_pool.h"
+#include "net/stream.h"
 
 namespace godwit::exports {
 
@@ -20,7 +21,7 @@ struct ReceivedRequest {
   ConstBytes payload;
 };
 
-class RequestReceiver {
+class RequestReceiver final : public net::ReadRoom {
  public:
   static constexpr std::size_t kBufferBytes = 256 * 1024;
   // Up to here a payload is awaited in the buffer; beyond, it gets its own.
@@ -28,8 +29,9 @@ class RequestReceiver {
 
   explicit RequestReceiver(net::BufferPool& buffers) : buffers_(buffers) {}
 
-  // Where to read into next, and how much of it was filled.
-  std::span<const MutableBytes> room();
+  // Where to read into next, and how much of it was filled. A client of whom nothing is here costs no buffer while it is silent.
+  std::span<const MutableBytes> room() override;
+  void unused() override;
   void handle_received(std::size_t count);
 
   // What has arrived and was not taken, for the handshake.

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/bytes.h"
@@ -73,8 +74,8 @@ class NbdServer {
   Result<void> add(ExportOptions options, store::BlockDevice& device);
   // No new connection finds it; connections to it are closed after their running requests have been answered.
   void remove(const std::string& name, net::Task done);
-  // Takes over a connected client.
-  void accept(std::unique_ptr<net::Stream> stream);
+  // Takes over a connected client. With `only` it finds that export alone, and no other is listed to it.
+  void accept(std::unique_ptr<net::Stream> stream, std::optional<std::string> only = std::nullopt);
 
   // Marks a connection as a relay's: `device` stands in for whatever export it opens next (so that a relay's requests may be
   // told from other clients'; null: the export's own), and ErrorKind::moved reaches it as such.

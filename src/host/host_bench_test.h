@@ -92,6 +92,10 @@ class Host {
     }
     return true;
   }
+  void wait_a_little() {
+    loop_.schedule(loop_.now() + Duration::milliseconds(10), [this] { loop_.stop(); });
+    loop_.run();
+  }
   // As a client of the volume would.
   std::string read(const std::string& name, std::uint64_t offset, std::size_t length) {
     Bytes bytes(length);

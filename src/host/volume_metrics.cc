@@ -64,7 +64,8 @@ class HostMetrics final : public prometheus::Collectable {
     out.gauge("godwit_links", "Connections with other hosts", process_.host().links());
     out.gauge("godwit_buffer_leased_bytes", "Bytes of the buffer pool in use", process_.buffers().leased_bytes());
     out.gauge("godwit_buffer_budget_bytes", "Bytes the buffer pool may use", process_.buffers().budget_bytes());
-    out.counter("godwit_volume_forks", "Times a volume's history was seen to fork from another host's", process_.forks_seen());
+    out.gauge("godwit_volume_forks", "Histories of other hosts' copies that fork from the one here, met since the start",
+              process_.host().forks_seen());
     out.gauge("godwit_boot", "How often a process of this host has started", process_.me().boot.value);
     return out.take();
   }

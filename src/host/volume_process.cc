@@ -84,7 +84,7 @@ Result<std::unique_ptr<VolumeProcess>> VolumeProcess::start(net::EventLoop& loop
   if (Result<void> listening = p.listen_for_hosts(); !listening) return fail(std::move(listening).error());
   if (p.options_.listen_for_nbd && p.options_.nbd.empty()) p.options_.nbd.push_back(net::Address{"", 0, p.data_.nbd_socket()});
   for (const net::Address& at : p.options_.nbd)
-    if (Result<net::Address> added = p.add_nbd_address(at); !added) return fail(std::move(added).error());
+    if (Result<net::Address> added = p.listen_for_nbd(at, std::nullopt); !added) return fail(std::move(added).error());
   if (p.options_.metrics) {
     if (Result<void> near = p.check_reach(*p.options_.metrics); !near) return fail(std::move(near).error());
     Result<std::unique_ptr<net::HttpServer>> metrics = net::HttpServer::listen(loop, loop, *p.options_.metrics, make_metrics(p));
@@ -142,42 +142,65 @@ Result<void> VolumeProcess::listen_for_hosts() {
   return {};
 }
 
-Result<net::Address> VolumeProcess::add_nbd_address(const net::Address& at) {
+Result<net::Address> VolumeProcess::listen_for_nbd(const net::Address& at, std::optional<std::string> volume) {
   if (Result<void> near = check_reach(at); !near) return fail(std::move(near).error());
   Result<std::unique_ptr<net::Listener>> listener =
-      loop_.listen(at, [this](std::unique_ptr<net::Stream> stream) { server_->accept(std::move(stream)); });
+      loop_.listen(at, [this, volume](std::unique_ptr<net::Stream> stream) { server_->accept(std::move(stream), volume); });
   if (!listener) return fail(std::move(listener).error().within("listen for NBD clients on " + at.text()));
-  nbd_listeners_.push_back(std::move(*listener));
+  nbd_listeners_.push_back({std::move(*listener), volume.value_or("")});
   tell_addresses();
-  return nbd_listeners_.back()->address();
+  return nbd_listeners_.back().listener->address();
 }
 
-Result<void> VolumeProcess::drop_nbd_address(const net::Address& at) {
-  const auto found = std::ranges::find_if(nbd_listeners_, [&](const auto& listener) { return listener->address() == at; });
-  if (found == nbd_listeners_.end()) return fail(ErrorKind::not_found, "the volumes are not offered at " + at.text());
+Result<net::Address> VolumeProcess::add_nbd_address(const net::Address& at, const std::string& volume) {
+  return listen_for_nbd(at, volume);
+}
+
+Result<void> VolumeProcess::drop_nbd_address(const net::Address& at, const std::string& volume) {
+  const auto found = std::ranges::find_if(nbd_listeners_, [&](const NbdAddress& a) { return a.listener->address() == at; });
+  if (found == nbd_listeners_.end() || (!found->volume.empty() && found->volume != volume))
+    return fail(ErrorKind::not_found, fmt::format("volume {} is not offered at {}", volume, at.text()));
+  if (found->volume.empty())
+    return fail(ErrorKind::refused, fmt::format("{} is an address of the process and offers all its volumes: it stays while the "
+                                                "process runs; start it with another --nbd",
+                                                at.text()));
   nbd_listeners_.erase(found);
   tell_addresses();
   return {};
 }
 
-// Others are told one address of each sort; one that reaches beyond this machine is the more useful.
+void VolumeProcess::drop_nbd_addresses_of(const std::string& volume) {
+  std::erase_if(nbd_listeners_, [&](const NbdAddress& a) { return a.volume == volume; });
+  tell_addresses();
+}
+
+// Others are told one address of each sort, for a volume with addresses of its own perhaps one of those; one that reaches beyond
+// this machine is the more useful.
 void VolumeProcess::tell_addresses() {
-  const auto usefulness = [](const net::Address& a) { return a.is_unix() ? 0 : a.is_loopback() ? 1 : 2; };
-  std::string nbd;
-  int best = -1;
-  for (const auto& listener : nbd_listeners_)
-    if (usefulness(listener->address()) > best) best = usefulness(listener->address()), nbd = listener->address().text();
+  const auto most_useful = [&](const std::string& volume) {
+    const auto usefulness = [](const net::Address& a) { return a.is_unix() ? 0 : a.is_loopback() ? 1 : 2; };
+    std::string text;
+    int best = -1;
+    for (const NbdAddress& a : nbd_listeners_) {
+      if (!a.volume.empty() && a.volume != volume) continue;
+      const net::Address at = a.listener->address();
+      if (usefulness(at) > best) best = usefulness(at), text = at.text();
+    }
+    return text;
+  };
   me_.address = host_listener_ ? host_listener_->address().text() : "";
-  me_.export_address = nbd;
+  me_.export_address = most_useful("");
   host_->set_addresses(me_.address, me_.export_address);
+  for (volume::Volume* v : host_->volumes()) v->ownership().set_export_address(most_useful(v->name()));
 }
 
 std::optional<net::Address> VolumeProcess::host_address() const {
   return host_listener_ ? std::optional(host_listener_->address()) : std::nullopt;
 }
-std::vector<net::Address> VolumeProcess::nbd_addresses() const {
+std::vector<net::Address> VolumeProcess::nbd_addresses(const std::string& volume) const {
   std::vector<net::Address> all;
-  for (const auto& listener : nbd_listeners_) all.push_back(listener->address());
+  for (const NbdAddress& a : nbd_listeners_)
+    if (a.volume == volume) all.push_back(a.listener->address());
   return all;
 }
 std::optional<net::Address> VolumeProcess::metrics_address() const {
@@ -217,7 +240,6 @@ void VolumeProcess::shut_down(net::Task done) {
 }
 
 void VolumeProcess::note(volume::NoteLevel level, const std::string& text) {
-  if (text.find("fork") != std::string::npos) ++forks_seen_;
   if (shutting_down_) return log_.debug(text);  // connections that end now end on purpose
   switch (level) {
     case volume::NoteLevel::warning: return log_.warn(text);

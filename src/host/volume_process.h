@@ -58,15 +58,16 @@ class VolumeProcess {
 
   // Where it can be reached, with the ports that were chosen.
   std::optional<net::Address> host_address() const;
-  std::vector<net::Address> nbd_addresses() const;
+  // Those that offer every volume, or, with a name, those that offer this volume alone.
+  std::vector<net::Address> nbd_addresses(const std::string& volume = "") const;
   std::optional<net::Address> metrics_address() const;
 
-  // Offers the volumes at one more NBD address, or no longer at one; open connections stay.
-  Result<net::Address> add_nbd_address(const net::Address& at);
-  Result<void> drop_nbd_address(const net::Address& at);
-
-  // How often the histories of this host's and another's volumes were seen to fork.
-  std::uint64_t forks_seen() const { return forks_seen_; }
+  // Offers one volume, and no other, at one more NBD address, or no longer at one; open connections stay. An address of the
+  // process, which offers all, is not dropped while it runs.
+  Result<net::Address> add_nbd_address(const net::Address& at, const std::string& volume);
+  Result<void> drop_nbd_address(const net::Address& at, const std::string& volume);
+  // The volume leaves.
+  void drop_nbd_addresses_of(const std::string& volume);
 
   // Ends in order: nobody new, clients answered, what they wrote flushed. Calls back once, also when asked twice or when a part
   // does not end in time.
@@ -75,10 +76,15 @@ class VolumeProcess {
 
  private:
   class GateOwner;
+  struct NbdAddress {
+    std::unique_ptr<net::Listener> listener;
+    std::string volume;  // the only one it offers; "": all
+  };
 
   VolumeProcess(net::EventLoop& loop, DataDirectory data, ProcessOptions options, Log log);
   Result<void> open_block_source();
   Result<void> listen_for_hosts();
+  Result<net::Address> listen_for_nbd(const net::Address& at, std::optional<std::string> volume);
   Result<void> check_reach(const net::Address& at) const;
   void tell_addresses();
   void note(volume::NoteLevel level, const std::string& text);
@@ -100,9 +106,8 @@ class VolumeProcess {
   std::unique_ptr<exports::NbdServer> server_;
   std::unique_ptr<volume::VolumeHost> host_;
   std::unique_ptr<net::Listener> host_listener_;
-  std::vector<std::unique_ptr<net::Listener>> nbd_listeners_;
+  std::vector<NbdAddress> nbd_listeners_;
   std::unique_ptr<net::HttpServer> metrics_;
-  std::uint64_t forks_seen_ = 0;
   bool shutting_down_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

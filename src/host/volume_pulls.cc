@@ -146,7 +146,8 @@ void VolumeVerbs::keep_unfinished(std::shared_ptr<Pull> pull, std::vector<std::s
                                   const bool unfinished =
                                       record && record->host == process_.me().host &&
                                       (record->state == CopyState::receiving || record->state == CopyState::ready ||
-                                       record->state == CopyState::relinquished);
+                                       record->state == CopyState::relinquished ||
+                                       (record->state == CopyState::gone && record->untold));
                                   if (unfinished) kept->push_back(name);
                                   keep_unfinished(pull, std::move(looked_at), kept, std::move(done));
                                 });

@@ -46,6 +46,16 @@ bool had_other_hosts(const volume::Record& record) {
          record.reserved || !record.words.empty() || !record.declined.empty();
 }
 
+// What is said once, when the process starts. A request that says it again would otherwise believe itself obeyed.
+constexpr std::string_view kOfTheProcess[] = {"listen",    "nbd",         "metrics",         "insecure",     "once",
+                                              "form",      "rounds",      "dirty_threshold", "max_downtime", "after_handover",
+                                              "hand_over", "early_reads", "blocks",          "trust_host"};
+
+// What a record still has to say when the data are gone: that the copy was given up, or which attempts were declined.
+bool is_worth_telling(const volume::Record& record) {
+  return record.untold || !record.declined.empty();
+}
+
 }  // namespace
 
 void VolumeVerbs::perform(const Object& request, Say say, net::Done<Object> done) {
@@ -53,6 +63,12 @@ void VolumeVerbs::perform(const Object& request, Say say, net::Done<Object> done
   const std::string verb = fields.text("verb");
   if (fields.error()) return done(fail(*fields.error()));
   if (process_.is_shutting_down()) return done(fail(ErrorKind::shut_down, "the process is ending"));
+  if (verb == "serve" || verb == "pull")
+    for (const std::string_view field : kOfTheProcess)
+      if (fields.has(field))
+        return done(fail(ErrorKind::usage, fmt::format("\"{}\" belongs to the process, which keeps what it was started with: "
+                                                       "leave it out, or start the process anew with it",
+                                                       field)));
   if (verb == "status") return status(std::move(done));
   if (verb == "list") return list(request, std::move(done));
   if (verb == "create") return create(request, std::move(done));
@@ -81,6 +97,10 @@ VolumeVerbs::Object VolumeVerbs::describe(Volume& v) {
   if (const volume::ChainEntry* tip = record.chain.tip()) out["epoch"] = tip->epoch;
   if (record.peer)
     out["peer"] = Object{{"host", record.peer->host.hex()}, {"name", record.peer->name}, {"address", record.peer->address}};
+  json::array nbd;
+  for (const net::Address& at : process_.nbd_addresses(v.name())) nbd.push_back(json::string(at.text()));
+  if (!nbd.empty()) out["nbd"] = std::move(nbd);
+  if (const std::uint64_t forks = process_.host().forks_of(v)) out["forks"] = forks;
   if (record.reserved) out["reserved_for"] = record.reserved->host.hex();
   if (const volume::WaitingCache* cache = v.cache()) {
     out["blocks_present"] = cache->present_count();
@@ -255,23 +275,25 @@ void VolumeVerbs::serve_next(std::shared_ptr<Serving> serving) {
     serving->served.push_back(describe(*known));
     return serve_next(std::move(serving));
   }
-  process_.places().open_or_make(process_.me(), wanted, process_.random(),
-                                 [this, alive = alive_, serving](Result<PlacedVolume> placed) {
-                                   if (!*alive) return;
-                                   if (!placed) return serving->done(fail(std::move(placed).error()));
-                                   const PlacedVolume::How how = placed->how;
-                                   Result<Volume*> added = process_.host().add(std::move(placed->item));
-                                   if (!added) return serving->done(fail(std::move(added).error()));
-                                   when_recorded((*added)->name(), [this, alive, serving, how](Result<Object> described) {
-                                     if (!*alive) return;
-                                     if (!described) return serving->done(std::move(described));
-                                     (*described)["how"] = how == PlacedVolume::How::opened    ? "opened"
-                                                           : how == PlacedVolume::How::adopted ? "adopted"
-                                                                                               : "made";
-                                     serving->served.push_back(std::move(*described));
-                                     serve_next(serving);
-                                   });
-                                 });
+  process_.places().open_or_make(
+      process_.me(), wanted, process_.random(), [this, alive = alive_, serving](Result<PlacedVolume> placed) {
+        if (!*alive) return;
+        if (!placed) return serving->done(fail(std::move(placed).error()));
+        if (placed->item.record.state == CopyState::gone)
+          return serving->done(fail(ErrorKind::not_found, "volume " + placed->item.name + " is gone from this host"));
+        const PlacedVolume::How how = placed->how;
+        Result<Volume*> added = process_.host().add(std::move(placed->item));
+        if (!added) return serving->done(fail(std::move(added).error()));
+        when_recorded((*added)->name(), [this, alive, serving, how](Result<Object> described) {
+          if (!*alive) return;
+          if (!described) return serving->done(std::move(described));
+          (*described)["how"] = how == PlacedVolume::How::opened    ? "opened"
+                                : how == PlacedVolume::How::adopted ? "adopted"
+                                                                    : "made";
+          serving->served.push_back(std::move(*described));
+          serve_next(serving);
+        });
+      });
 }
 
 // A volume's record is on disk as it was decided (or could not be written).
@@ -302,7 +324,12 @@ void VolumeVerbs::open_all(net::Task done) {
 void VolumeVerbs::open_each(std::shared_ptr<std::vector<std::string>> names, const std::string& folder, const std::string& base,
                             net::Done<void> done, Result<void> so_far) {
   while (!names->empty() && process_.host().find(names->back()) != nullptr) names->pop_back();
-  if (names->empty()) return done(std::move(so_far));
+  if (names->empty()) {
+    // Only where no living copy of the same volume took their place.
+    for (volume::ShelfItem& item : std::exchange(gone_, {}))
+      if (process_.host().find(item.record.volume) == nullptr) (void)process_.host().add(std::move(item));
+    return done(std::move(so_far));
+  }
   VolumeRequest request;
   request.name = std::exchange(names->back(), "");
   request.folder = folder;
@@ -317,6 +344,7 @@ void VolumeVerbs::open_each(std::shared_ptr<std::vector<std::string>> names, con
                                      if (so_far) so_far = fail(error);
                                    };
                                    const bool gone = placed && placed->item.record.state == CopyState::gone;
+                                   if (gone && is_worth_telling(placed->item.record)) gone_.push_back(std::move(placed->item));
                                    if (!placed) log(placed.error());
                                    if (placed && !gone)
                                      if (Result<Volume*> added = process_.host().add(std::move(placed->item)); !added)
@@ -329,18 +357,22 @@ void VolumeVerbs::open_each(std::shared_ptr<std::vector<std::string>> names, con
 
 void VolumeVerbs::change_exports(const Object& request, net::Done<Object> done) {
   JsonFields fields(request);
+  const std::string name = fields.text("name");
   const bool drop = fields.has("drop");
   const std::string text = fields.text(drop ? "drop" : "add");
   if (fields.error()) return done(fail(*fields.error()));
   Result<net::Address> at = net::Address::parse(text, kNbdPort);
   if (!at) return done(fail(std::move(at).error()));
+  const Volume* volume = process_.host().find(name);
+  if (volume == nullptr || volume->ownership().record().state == CopyState::gone)
+    return done(fail(ErrorKind::not_found, "the running process has no volume " + name));
   if (drop) {
-    if (Result<void> dropped = process_.drop_nbd_address(*at); !dropped) return done(fail(std::move(dropped).error()));
-    return done(Object{{"dropped", at->text()}});
+    if (Result<void> dropped = process_.drop_nbd_address(*at, name); !dropped) return done(fail(std::move(dropped).error()));
+    return done(Object{{"name", name}, {"dropped", at->text()}});
   }
-  Result<net::Address> added = process_.add_nbd_address(*at);
+  Result<net::Address> added = process_.add_nbd_address(*at, name);
   if (!added) return done(fail(std::move(added).error()));
-  done(Object{{"added", added->text()}});
+  done(Object{{"name", name}, {"added", added->text()}});
 }
 
 // --- ending ---
@@ -377,6 +409,8 @@ void VolumeVerbs::cancel(const Object& request, net::Done<Object> done) {
     if (Result<void> cancelled = (*volume)->ownership().cancel(); !cancelled)
       return done(fail(std::move(cancelled).error().within("volume " + name)));
     (*volume)->pump();
+    if ((*volume)->ownership().record().state == CopyState::gone) process_.drop_nbd_addresses_of(name);
+    process_.host().dial_untold();  // to tell the other host, where nobody is connected with it
     when_recorded(name, [name, done = std::move(done)](Result<Object> described) mutable {
       if (!described) return done(std::move(described));
       (*described)["cancelled"] = name;
@@ -433,6 +467,7 @@ void VolumeVerbs::remove(const Object& request, net::Done<Object> done) {
   const volume::Record& record = volume->ownership().durable_record();
   if (std::optional<Error> objection = objection_to_removing(record, name, yes)) return done(fail(std::move(*objection)));
   const bool memory = volume->is_memory();
+  process_.drop_nbd_addresses_of(name);
   process_.host().remove(name, [this, alive = alive_, name, folder, memory, last = record, done = std::move(done)]() mutable {
     if (!*alive) return;
     if (memory) return done(Object{{"removed", name}, {"record_kept", false}});

@@ -71,6 +71,7 @@ class VolumeVerbs {
   void forget_gone(net::Task done);
 
   VolumeProcess& process_;
+  std::vector<volume::ShelfItem> gone_;                   // by open_each(), to be added last
   std::map<std::uint64_t, std::shared_ptr<Pull>> pulls_;  // by the host's number, those under way
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

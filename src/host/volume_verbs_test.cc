@@ -71,14 +71,18 @@ TEST_F(VolumeVerbsTest, RequestsThatAreWrongAreWrongUsage) {
                                          R"({"verb":"pull","from":"127.0.0.1:1","memory":true,"into":"/tmp"})",
                                          R"({"verb":"pull","from":"127.0.0.1:1","names":"x"})",
                                          R"({"verb":"export"})",
-                                         R"({"verb":"export","add":"0.0.0.0:0"})",
+                                         R"({"verb":"export","add":"127.0.0.1:0"})",
+                                         R"({"verb":"export","name":"a"})",
+                                         R"({"verb":"pull","from":"127.0.0.1:1","listen":"127.0.0.1:0"})",
+                                         R"({"verb":"pull","from":"127.0.0.1:1","max_downtime":1})",
+                                         R"({"verb":"serve","volumes":[],"nbd":["127.0.0.1:0"]})",
                                          R"({"verb":"cancel"})",
                                          R"({"verb":"remove"})"})
     EXPECT_EQ(host.refusal(request), ErrorKind::usage) << request;
   EXPECT_EQ(host.refusal(R"({"verb":"create","name":"a/b","size":1})"), ErrorKind::invalid);
   EXPECT_EQ(host.refusal(R"({"verb":"cancel","name":"none"})"), ErrorKind::not_found);
   EXPECT_EQ(host.refusal(R"({"verb":"remove","name":"none"})"), ErrorKind::not_found);
-  EXPECT_EQ(host.refusal(R"({"verb":"export","drop":"unix:/none"})"), ErrorKind::not_found);
+  EXPECT_EQ(host.refusal(R"({"verb":"export","name":"none","drop":"unix:/none"})"), ErrorKind::not_found);
   EXPECT_TRUE(std::filesystem::is_empty(host.volumes()));
 }
 
@@ -201,6 +205,136 @@ TEST_F(VolumeVerbsTest, RemovingAsksForAYesAndKeepsTheRecordOfWhatOthersHad) {
   b.again();
   EXPECT_EQ(b.state_of("shared"), "");
   EXPECT_EQ(b.refusal(R"({"verb":"remove","name":"shared","yes":true})"), ErrorKind::refused);
+}
+
+TEST_F(VolumeVerbsTest, AnAddressOfOneVolumeOffersThatVolumeOnly) {
+  Host host(loop, folder / "a");
+  for (const std::string_view name : {"one", "two"})
+    ASSERT_TRUE(host.perform(R"({"verb":"create","size":4096,"name":")" + std::string(name) + "\"}"));
+  const std::string own = folder / "own.sock";
+  const std::string add = R"({"verb":"export","name":"one","add":"unix:)" + own + "\"}";
+  EXPECT_EQ(host.refusal(R"({"verb":"export","name":"one","add":"0.0.0.0:0"})"), ErrorKind::usage);
+  ASSERT_TRUE(host.perform(add));
+  const auto opens = [&](const std::string& socket, const std::string& name) {
+    std::optional<bool> opened;
+    std::unique_ptr<exports::NbdClient> kept;
+    loop.connect(net::Address{"", 0, socket}, [&](Result<std::unique_ptr<net::Stream>> stream) {
+      if (!stream) return opened = false, loop.stop();
+      exports::NbdClientOptions options;
+      options.export_name = name;
+      exports::NbdClient::open(loop, std::move(*stream), std::move(options),
+                               [&](Result<std::unique_ptr<exports::NbdClient>> client) {
+                                 opened = client.has_value();
+                                 if (client) kept = std::move(*client);
+                                 loop.stop();
+                               });
+    });
+    loop.run();
+    return opened.value_or(false);
+  };
+  const std::string all = host.process().nbd_addresses().front().unix_path;
+  EXPECT_TRUE(opens(own, "one"));
+  EXPECT_FALSE(opens(own, "two"));
+  EXPECT_TRUE(opens(all, "one"));
+  EXPECT_TRUE(opens(all, "two"));
+  const Result<json::object> status = host.perform(R"({"verb":"status"})");
+  EXPECT_EQ(status->at("nbd").get_array().size(), 1u);
+  for (const json::value& volume : status->at("volumes").get_array())
+    EXPECT_EQ(volume.get_object().contains("nbd"), volume.at("name") == "one");
+
+  EXPECT_EQ(host.refusal(R"({"verb":"export","name":"two","drop":"unix:)" + own + "\"}"), ErrorKind::not_found);
+  EXPECT_EQ(host.refusal(R"({"verb":"export","name":"one","drop":"unix:)" + all + "\"}"), ErrorKind::refused);
+  ASSERT_TRUE(host.perform(R"({"verb":"export","name":"one","drop":"unix:)" + own + "\"}"));
+  EXPECT_FALSE(opens(own, "one"));
+  ASSERT_TRUE(host.perform(add));
+  ASSERT_TRUE(host.perform(R"({"verb":"remove","name":"one","yes":true})"));
+  EXPECT_FALSE(std::filesystem::exists(own)) << "an address that offers nothing stays";
+}
+
+TEST_F(VolumeVerbsTest, SilentNbdConnectionsHoldNoBuffers) {
+  Host host(loop, folder / "a");
+  ASSERT_TRUE(host.perform(R"({"verb":"create","size":4096,"name":"disk"})"));
+  const net::Address at = host.process().nbd_addresses().front();
+  std::vector<std::unique_ptr<exports::NbdClient>> clients;
+  Bytes block(4096);
+  for (int i = 0; i < 20; ++i) {
+    loop.connect(at, [&](Result<std::unique_ptr<net::Stream>> stream) {
+      ASSERT_TRUE(stream);
+      exports::NbdClientOptions options;
+      options.export_name = "disk";
+      exports::NbdClient::open(loop, std::move(*stream), std::move(options),
+                               [&](Result<std::unique_ptr<exports::NbdClient>> client) {
+                                 ASSERT_TRUE(client);
+                                 clients.push_back(std::move(*client));
+                                 clients.back()->read(0, block, [&](Result<void> read) {
+                                   EXPECT_TRUE(read);
+                                   loop.stop();
+                                 });
+                               });
+    });
+    loop.run();
+  }
+  host.wait_a_little();
+  EXPECT_EQ(clients.size(), 20u);
+  EXPECT_EQ(host.process().buffers().leased_bytes(), 0u);
+}
+
+// Puts a record where a killed process would have left it.
+void leave_record(const std::string& path, const volume::Record& record) {
+  Bytes file(volume::kRecordFileSize);
+  const Bytes slot = volume::encode_slot(record);
+  std::ranges::copy(slot, file.begin() + static_cast<std::ptrdiff_t>(volume::slot_offset(record.gen)));
+  std::ofstream(path, std::ios::binary) << as_text(file);
+}
+
+volume::Record read_record(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  return volume::decode_record_file(as_bytes(text)).value();
+}
+
+TEST_F(VolumeVerbsTest, AnOfflineCancelIsToldByTheNextProcess) {
+  Host a(loop, folder / "a");
+  Host b(loop, folder / "b");
+  ASSERT_TRUE(a.perform(R"({"verb":"create","size":1048576,"name":"disk"})"));
+  volume::Record given = a.process().host().find("disk")->ownership().durable_record();
+  Random random(1);
+  volume::Record taken = volume::Ownership::new_receiving(b.process().me(), random, given.volume, given.geometry,
+                                                          volume::Peer{given.host, "a", ""}, "disk.partial");
+  given.reserved = volume::Record::Reserved{taken.copy, taken.host};
+  ++given.gen;
+  a.stop();
+  leave_record(a.volumes() + "/disk.own", given);
+  b.stop();
+  taken.peer->address = "127.0.0.1:1";  // nobody answers there
+  taken.gen = 1;
+  leave_record(b.volumes() + "/disk.own", taken);
+  std::ofstream(b.volumes() + "/disk.partial") << std::string(1048576, 'x');
+
+  b.start();  // as `cancel` alone does: nothing is dialled before the verb
+  const Result<json::object> cancelled = b.perform(R"({"verb":"cancel","name":"disk"})");
+  ASSERT_TRUE(cancelled) << cancelled.error().message();
+  EXPECT_EQ(cancelled->at("untold"), true);
+  b.stop();
+  EXPECT_FALSE(std::filesystem::exists(b.volumes() + "/disk.partial"));
+
+  a.again();
+  ASSERT_TRUE(a.process().host().find("disk")->ownership().durable_record().reserved);
+  volume::Record left = read_record(b.volumes() + "/disk.own");
+  EXPECT_EQ(left.state, volume::CopyState::gone);
+  EXPECT_TRUE(left.untold);
+  left.peer->address = a.process().host_address()->text();
+  ++left.gen;
+  leave_record(b.volumes() + "/disk.own", left);
+  b.again();
+  b.process().host().resume_dialling();
+  const auto is_told = [&] { return !a.process().host().find("disk")->ownership().durable_record().reserved; };
+  for (int i = 0; i < 500 && !is_told(); ++i) a.wait_a_little();
+  EXPECT_TRUE(is_told());
+  EXPECT_EQ(b.state_of("disk"), "GONE");
+  const Result<json::object> pulled = b.perform(b.pull_from(a, ""));
+  ASSERT_TRUE(pulled) << pulled.error().message();
+  EXPECT_EQ(b.state_of("disk"), "OWNED");
 }
 
 TEST_F(VolumeVerbsTest, TheControlSocketCarriesVerbsAndTheirErrors) {

@@ -9,12 +9,23 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "base/bytes.h"
 #include "net/address.h"
 #include "net/scheduler.h"
 
 namespace godwit::net {
+
+// Where a read is to put its bytes, asked for only when there may be some: who waits for long holds no memory meanwhile.
+class ReadRoom {
+ public:
+  virtual ~ReadRoom() = default;
+  // As the list that read() takes; it stands until the read has ended or unused() is called. May be asked again.
+  virtual std::span<const MutableBytes> room() = 0;
+  // Nothing is there yet: the memory may go until room() is asked for anew.
+  virtual void unused() {}
+};
 
 class Stream {
  public:
@@ -24,6 +35,9 @@ class Stream {
   // list is copied; the memory must live until `done`. `done` may be called before read() returns, but not deeper than once:
   // a read started inside `done` is taken up after it has returned.
   virtual void read(std::span<const MutableBytes> into, Done<std::size_t> done) = 0;
+
+  // As read(), into `room`, which lives until `done`. A stream that can not wait without memory asks for it at once.
+  virtual void read_into(ReadRoom& room, Done<std::size_t> done) { read(room.room(), std::move(done)); }
 
   // Writes all of `from`, gathered into as few system calls as the kernel allows. Same rules.
   virtual void write(std::span<const ConstBytes> from, Done<void> done) = 0;

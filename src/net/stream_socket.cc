@@ -93,6 +93,13 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
     if (!reader_.running && !reader_.waiting) run_reader();
   }
 
+  void read_into(ReadRoom& room, Done<std::size_t> done) {
+    GODWIT_CHECK(!reader_.done);
+    room_ = &room;
+    reader_.done = std::move(done);
+    if (!reader_.running && !reader_.waiting) run_reader();
+  }
+
   void write(std::span<const ConstBytes> from, Done<void> done) {
     GODWIT_CHECK(!writer_.done);
     writer_.spans.assign(from);
@@ -108,6 +115,7 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
   void close() {
     if (closed_) return;
     closed_ = true;
+    room_ = nullptr;
     read_end_.close();
     write_end_.close();
     reader_.waiting = writer_.waiting = false;
@@ -193,19 +201,24 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
     reader_.running = true;
     for (int round = 0; reader_.done; ++round) {
       if (closed_) {
+        room_ = nullptr;
         finish<std::size_t>(reader_, fail(cancelled("read from")));
       } else if (round == kRoundsPerTurn) {
         post_turn(reader_, &Connection::run_reader);
         break;
       } else {
+        if (room_ != nullptr) reader_.spans.assign(room_->room());
         const ssize_t count = receive();
         if (count >= 0) {
+          room_ = nullptr;
           finish<std::size_t>(reader_, static_cast<std::size_t>(count));
         } else if (errno == EAGAIN) {
+          if (room_ != nullptr) room_->unused();
           reader_.waiting = true;
           read_end_.watch->wait_readable(self);
           break;
         } else if (errno != EINTR) {
+          room_ = nullptr;
           finish<std::size_t>(reader_, fail(lost("read from", errno)));
         }
       }
@@ -281,6 +294,7 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
   const SocketAddress peer_;
   std::string peer_text_;
   Lane<std::size_t> reader_;
+  ReadRoom* room_ = nullptr;  // where the read under way goes, if it did not bring its list
   Lane<void> writer_;
   bool closed_ = false;
   bool end_after_write_ = false;
@@ -292,6 +306,7 @@ class StreamSocket final : public Stream {
   ~StreamSocket() override { connection_->abandon(); }
 
   void read(std::span<const MutableBytes> into, Done<std::size_t> done) override { connection_->read(into, std::move(done)); }
+  void read_into(ReadRoom& room, Done<std::size_t> done) override { connection_->read_into(room, std::move(done)); }
   void write(std::span<const ConstBytes> from, Done<void> done) override { connection_->write(from, std::move(done)); }
   void shut_down_sending() override { connection_->shut_down_sending(); }
   void close() override { connection_->close(); }

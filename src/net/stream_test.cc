@@ -87,6 +87,22 @@ class Echo {
   Bytes chunk_;
 };
 
+// A room that counts what is asked of it.
+class CountedRoom final : public ReadRoom {
+ public:
+  std::span<const MutableBytes> room() override {
+    held = true;
+    into_ = bytes;
+    return {&into_, 1};
+  }
+  void unused() override { held = false; }
+  Bytes bytes = Bytes(100);
+  bool held = false;
+
+ private:
+  MutableBytes into_;
+};
+
 Address parsed(const std::string& text) {
   return Address::parse(text, 0).value();
 }
@@ -114,6 +130,36 @@ void expect_echo_at(const Address& at) {
   ASSERT_TRUE(answer);
   EXPECT_TRUE(answer->ended);
   EXPECT_TRUE(answer->received == sent);
+}
+
+TEST(Stream, AReadThatWaitsHoldsNoRoomUntilBytesCome) {
+  EventLoop loop;
+  Pair pair = make_pair(loop);
+  CountedRoom room;
+  std::optional<std::size_t> got;
+  for (const std::string_view said : {"first", "second one"}) {
+    got.reset();
+    pair.left->read_into(room, [&](Result<std::size_t> count) {
+      got = count.value_or(0);
+      loop.stop();
+    });
+    EXPECT_FALSE(room.held);
+    EXPECT_FALSE(got);
+    const ConstBytes from[] = {as_bytes(said)};
+    pair.right->write(from, [](Result<void> written) { EXPECT_TRUE(written); });
+    loop.run();
+    ASSERT_EQ(got, said.size());
+    EXPECT_TRUE(room.held);
+    EXPECT_EQ(as_text(ConstBytes(room.bytes).first(*got)), said);
+  }
+  std::optional<ErrorKind> ended;
+  pair.left->read_into(room, [&](Result<std::size_t> count) {
+    ended = count ? ErrorKind::invalid : count.error().kind();
+    loop.stop();
+  });
+  pair.left->close();
+  loop.run();
+  EXPECT_EQ(ended, ErrorKind::cancelled);
 }
 
 TEST(Stream, EchoesOverEveryKindOfAddress) {

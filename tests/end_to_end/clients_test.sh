@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real NBD clients through a hand-over. A client that stays connected to A writes on after the switch, its FLUSH is B's; B answers
-# reads and FLUSH before it owns and says "not owned yet"; with --after-handover=refuse the client at A gets ESHUTDOWN.
+# reads and FLUSH at any time; with --after-handover=refuse the client at A gets ESHUTDOWN. chain_test.sh slows the move down, to see
+# B before it owns.
 #
 #   tests/end_to_end/clients_test.sh GODWIT
 set -uo pipefail

@@ -130,9 +130,17 @@ start b serve --memory unused=4096 --listen 127.0.0.1:0
 b=$started
 "$godwit" volume pull "$(listen a)" ram --memory --data "$work/b.data" >"$work/c.out" 2>"$work/c.err" || fail "pull by a running process"
 "$godwit" volume status --data "$work/b.data" | grep -q '^ram .*OWNED' || fail "the running process does not own it"
-"$godwit" volume export --add "unix:$work/more" --data "$work/b.data" >/dev/null || fail "export --add"
+"$godwit" volume export ram --add "unix:$work/more" --data "$work/b.data" >/dev/null || fail "export --add"
 [[ -S $work/more ]] || fail "no new NBD socket"
-"$godwit" volume export --drop "unix:$work/more" --data "$work/b.data" >/dev/null || fail "export --drop"
+if command -v nbdinfo >/dev/null; then
+  nbdinfo --list "nbd+unix:///?socket=$work/more" >"$work/list.out" 2>&1 || fail "nbdinfo --list"
+  grep -q 'export="ram"' "$work/list.out" || fail "the new address does not offer ram"
+  grep -q 'export="unused"' "$work/list.out" && fail "the new address of ram offers another volume"
+  nbdinfo "nbd+unix:///unused?socket=$work/more" >/dev/null 2>&1 && fail "another volume can be opened at the address of ram"
+  nbdinfo "nbd+unix:///unused?socket=$work/b.data/nbd" >/dev/null || fail "the address of the process does not offer all"
+fi
+"$godwit" volume status ram --data "$work/b.data" | grep -q "NBD at unix:$work/more" || fail "status does not tell the address"
+"$godwit" volume export ram --drop "unix:$work/more" --data "$work/b.data" >/dev/null || fail "export --drop"
 [[ ! -e $work/more ]] || fail "the NBD socket is still there"
 
 # --- refusals: wrong usage is 2, what can not be done is 1, each with a sentence ---
@@ -144,6 +152,14 @@ refused() {  # CODE SENTENCE ARGUMENTS…
   grep -q -- "$sentence" "$work/refused.err" || fail "godwit $* did not say: $sentence"
 }
 refused 2 "required" volume
+refused 2 "leave out --listen and --max-downtime" volume pull "$(listen a)" ram --listen 127.0.0.1:0 --max-downtime 1 \
+  --data "$work/b.data"
+refused 2 "leave out --nbd" volume serve --memory more=4096 --nbd "unix:$work/x" --data "$work/b.data"
+refused 2 "leave out --once" volume serve --memory more=4096 --once --data "$work/b.data"
+printf 'listen = "127.0.0.1:0"\n' >"$work/own.toml"
+refused 2 'leave out `listen` of the configuration' volume serve --config "$work/own.toml" --data "$work/b.data"
+refused 2 "required" volume export --add "unix:$work/more" --data "$work/b.data"
+refused 1 "has no volume other" volume export other --add "unix:$work/more" --data "$work/b.data"
 refused 2 "insecure" volume serve --memory x=4096 --listen 0.0.0.0:0 --data "$work/c.data"
 refused 2 "is no size" volume create x --size many --data "$work/c.data"
 refused 1 "offers no volume nothing" volume pull "$(listen a)" nothing --data "$work/c.data" --listen none

@@ -172,6 +172,14 @@ Result<std::uint64_t> decoded_length(const WriteData& write, std::uint64_t bound
   return no_bytes_form();
 }
 
+std::uint64_t hinted_gzip_length(ConstBytes payload, std::uint64_t bound) {
+  constexpr std::size_t kHeaderAndTrailerBytes = 18;
+  constexpr std::uint64_t kRatioMax = 1032;  // deflate's, at its very best
+  if (payload.size() < kHeaderAndTrailerBytes) return 0;
+  const std::uint64_t said = Cursor(payload.last(4)).u32_le();
+  return std::min({said, bound, payload.size() * kRatioMax});
+}
+
 Result<std::uint64_t> decode_form_within(const WriteData& write, MutableBytes into) {
   switch (write.form) {
     case WriteForm::raw:

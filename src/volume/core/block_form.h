@@ -17,6 +17,10 @@ void encode_zeroes(ConstBytes data, Bytes& out);  // nothing at all for all-zero
 // How many bytes the payload decodes to, without keeping them; an error when it is malformed or more than `bound`.
 Result<std::uint64_t> decoded_length(const WriteData& write, std::uint64_t bound);
 
+// What a gzip payload says of its decoded length: a hint for the memory to decode it in, at most `bound` and never more than a
+// payload of its size could hold. A liar, or one of several members, says too little or too much.
+std::uint64_t hinted_gzip_length(ConstBytes payload, std::uint64_t bound);
+
 // Decodes into `into`, whose size must be exactly the decoded length (as decoded_length() said).
 Result<void> decode_form(const WriteData& write, MutableBytes into);
 

@@ -242,6 +242,18 @@ TEST(BlockForm, ConcatenatedGzipMembersDecodeToOneBlock) {
   EXPECT_TRUE(*back == both);
 }
 
+TEST(BlockForm, AGzipPayloadHintsAtItsLengthAndIsNotBelievedBlindly) {
+  Random random(5);
+  const Bytes data = make(kinds_of_data()[2], random, 70000);
+  const Bytes sound = encoded(WriteForm::gzip, data);
+  EXPECT_EQ(hinted_gzip_length(sound, 1 << 20), data.size());
+  EXPECT_EQ(hinted_gzip_length(sound, 1000), 1000u) << "the bound";
+  EXPECT_EQ(hinted_gzip_length(ConstBytes(sound).first(17), 1 << 20), 0u) << "no whole member";
+  Bytes liar = encoded(WriteForm::gzip, as_bytes("hello"));
+  for (std::size_t i = 1; i <= 4; ++i) liar[liar.size() - i] = std::byte{0xFF};
+  EXPECT_LE(hinted_gzip_length(liar, 1ull << 40), liar.size() * 1032) << "more than so few bytes can hold";
+}
+
 TEST(BlockForm, TheBoundIsMetExactly) {
   Random random(6);
   for (const Data& kind : kinds_of_data()) {

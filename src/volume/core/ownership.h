@@ -94,14 +94,20 @@ struct Refused {  // B: our PULL was refused
   RefuseCode code;
   std::string text;
 };
+struct StopDialling {  // B: the source has taken its reservation back; what is here stays until an operator decides
+};
 struct FaceChanged {  // face_mode() may have changed
+};
+struct ForkSeen {  // another host's history of the volume and ours part
+  HostId host;
+  HandoverId tip;  // where the other one ends
 };
 struct Report {
   std::string text;
 };
 
 using OwnershipEffect = std::variant<WriteRecord, AgreeNames, RemoveData, SendControl, StartSending, StartReceiving, EndSession,
-                                     DropLink, SyncData, PeerReady, Refused, FaceChanged, Report>;
+                                     DropLink, SyncData, PeerReady, Refused, StopDialling, FaceChanged, ForkSeen, Report>;
 
 class Ownership {
  public:
@@ -126,6 +132,7 @@ class Ownership {
   void set_whole(bool whole) { whole_ = whole; }
   // Where our NBD server can be reached changed.
   void set_export_address(std::string address);
+  const std::string& export_address() const { return me_.export_address; }
   // The image that our copy is an overlay on, by its hash (ownership.md 16, "Base").
   void set_base(const Sha256& base) { base_ = base; }
   const std::optional<Sha256>& base() const { return base_; }
@@ -221,7 +228,8 @@ class Ownership {
   bool in_session_of(const Sender& from, const ControlMessage& m) const;
   void end_session();
   void forget_start(const SessionId& session);
-  void leave(bool tell_peer);
+  void leave();
+  void handle_reservation_taken();
   void become(CopyState state);
   void decide();  // queues the record as it stands, and the names that follow from it
   std::string wanted_data_name() const;

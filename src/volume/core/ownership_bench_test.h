@@ -130,6 +130,10 @@ class Bench {
       say("peer ready");
     else if (std::holds_alternative<Refused>(effect))
       say("refused");
+    else if (std::holds_alternative<StopDialling>(effect))
+      say("stop dialling");
+    else if (std::holds_alternative<ForkSeen>(effect))
+      say("fork");
     else if (std::holds_alternative<Report>(effect))
       say("report");
   }

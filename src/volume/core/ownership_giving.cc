@@ -194,7 +194,7 @@ void Ownership::on_declined(const Sender& from, const ControlMessage& m) {
 void Ownership::on_cancel(const Sender& from, const ControlMessage& m) {
   if (record_.state == CopyState::receiving || record_.state == CopyState::ready) {
     if (record_.copy != *m.copy) return;
-    return leave(false);
+    return handle_reservation_taken();
   }
   ControlMessage ok = about(ControlType::cancel_ok);
   ok.copy = m.copy;
@@ -209,17 +209,32 @@ void Ownership::on_cancel(const Sender& from, const ControlMessage& m) {
   send(from.host, from.link, std::move(ok));
 }
 
-// B gives its copy up.
-void Ownership::leave(bool tell_peer) {
+// B's copy is promised to nobody any more. It stays: only the operator here may say that it is to go.
+void Ownership::handle_reservation_taken() {
+  asked_.reset();
+  end_session();
+  whole_ = false;
+  if (record_.state == CopyState::ready) {
+    record_.decline(*record_.h, false);
+    record_.h.reset();
+    become(CopyState::receiving);
+    decide();
+  }
+  effects_.push_back(StopDialling{});
+}
+
+// B gives its copy up, and tells A until A has answered.
+void Ownership::leave() {
   if (record_.h) record_.decline(*record_.h, false);
   record_.h.reset();
-  record_.untold = tell_peer;
+  record_.relaying = false;
+  record_.untold = record_.peer.has_value();
   const std::optional<Session> ended = session_;
   end_session();
   become(CopyState::gone);
   decide();
   effects_.push_back(RemoveData{});
-  if (!tell_peer || !record_.peer) return;
+  if (!record_.peer) return;
   ControlMessage message = about(ControlType::cancel);
   message.copy = record_.copy;
   send(record_.peer->host, ended ? ended->peer.link : LinkId{}, std::move(message));
@@ -228,7 +243,7 @@ void Ownership::leave(bool tell_peer) {
 Result<void> Ownership::cancel() {
   switch (record_.state) {
     case CopyState::receiving:
-    case CopyState::ready: leave(record_.peer.has_value()); return {};
+    case CopyState::ready: leave(); return {};
     case CopyState::owned: {
       if (!record_.reserved) return fail(ErrorKind::refused, "nobody is pulling this volume: there is nothing to cancel");
       ControlMessage message = about(ControlType::cancel);

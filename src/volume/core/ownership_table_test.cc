@@ -152,7 +152,7 @@ TEST(OwnershipTable, Accept) {
          b.run();
          return b.hear(kFromThird, accept_of(b, chain_of({{kFirst, kMe}, {kOld, kThird}})));
        },
-       "drop", relinquished},
+       "fork, drop", relinquished},
       {"ACCEPT nobody asked for", owned,
        [](Bench& b) {
          ControlMessage m = message_of(ControlType::accept);
@@ -358,19 +358,25 @@ TEST(OwnershipTable, StateOfAnOwner) {
       {"an owner", receiving, state(chain_of({{kFirst, kMe}, {kOld, kPeer}})), "", receiving},
       {"an owner", ready, state(chain_of({{kFirst, kMe}, {kOld, kPeer}})), "", ready},
       {"an owner whose story is ours", owned, state(chain_of({{kFirst, kMe}})), "", owned},
-      {"an owner whose story forks", owned, state(chain_of({{kOld, kPeer}})), "report", owned},
+      {"an owner whose story forks", owned, state(chain_of({{kOld, kPeer}})), "fork", owned},
       {"an owner with h", relinquished, state(chain_of({{kFirst, kMe}, {kH, kPeer}})),
        "record RELINQUISHED, name disk.moved, OWNED-ACK", relinquished},
-      {"an owner whose story forks", relinquished, state(chain_of({{kFirst, kMe}, {kOld, kPeer}})), "report", relinquished},
+      {"an owner whose story forks", relinquished, state(chain_of({{kFirst, kMe}, {kOld, kPeer}})), "fork", relinquished},
   });
 }
 
 TEST(OwnershipTable, CancelFromThePeer) {
   const auto cancelled = [](CopyId copy) { return [copy](Bench& b) { return b.hear(kFromPeer, cancel_of(copy)); }; };
   expect_rows({
-      {"CANCEL of ours", receiving, cancelled(kMyCopy), "record GONE, remove data", gone},
+      {"CANCEL of ours", receiving, cancelled(kMyCopy), "stop dialling", receiving},
+      {"CANCEL of ours, in a session", receiving,
+       [cancelled](Bench& b) {
+         in_session(b);
+         return cancelled(kMyCopy)(b);
+       },
+       "end session, stop dialling", receiving},
       {"CANCEL of another copy", receiving, cancelled(kOtherCopy), "", receiving},
-      {"CANCEL of ours", ready, cancelled(kMyCopy), "record GONE, remove data", gone},
+      {"CANCEL of ours", ready, cancelled(kMyCopy), "record RECEIVING, stop dialling", receiving},
       {"CANCEL of the copy it is reserved for", owned,
        [](Bench& b) {
          lock_in_session(b);
@@ -385,6 +391,8 @@ TEST(OwnershipTable, CancelFromThePeer) {
   Bench bench(record_in(ready));
   cancelled(kMyCopy)(bench);
   EXPECT_TRUE(bench.record().has_declined(kH)) << "a GRANT on its way must be answered DECLINED";
+  bench.ownership.begin_pull(kFromPeerAgain, 2);
+  EXPECT_EQ(bench.run(), "PULL") << "an operator's pull goes on";
 }
 
 TEST(OwnershipTable, OperatorsCancel) {
@@ -411,6 +419,11 @@ TEST(OwnershipTable, OperatorsCancel) {
   cancel(bench);
   EXPECT_TRUE(bench.record().has_declined(kH));
   EXPECT_TRUE(bench.record().untold);
+  Bench restarted(bench.record());
+  restarted.ownership.handle_start();
+  EXPECT_TRUE(restarted.ownership.wants_link());
+  restarted.ownership.handle_link_up(kFromPeer);
+  EXPECT_EQ(restarted.run(), "CANCEL") << "told again until it is answered";
   ControlMessage ok = message_of(ControlType::cancel_ok);
   ok.copy = kMyCopy;
   EXPECT_EQ(bench.hear(kFromPeer, ok), "record GONE");

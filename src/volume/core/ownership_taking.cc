@@ -45,6 +45,7 @@ void Ownership::on_accept(const Sender& from, const ControlMessage& m) {
       // Without this test an owner that never learnt of a forced claim is pulled over newer data.
       if (!record_.chain.tip() || !m.chain->contains(record_.chain.tip()->tag)) {
         asked_.reset();
+        if (const ChainEntry* tip = m.chain->tip()) effects_.push_back(ForkSeen{from.host, tip->tag});
         effects_.push_back(DropLink{from.link, "its history of the volume forks from ours; nothing is overwritten"});
         return;
       }
@@ -205,7 +206,7 @@ void Ownership::on_state(const Sender& from, const ControlMessage& m) {
   }
   const bool ours_is_serving = record_.state == CopyState::owned || record_.state == CopyState::relinquished;
   if (!ours_is_serving || m.chain->is_ancestor_of(record_.chain) || record_.chain.is_ancestor_of(*m.chain)) return;
-  report("host " + from.host.hex() + " owns this volume with a history that forks from ours");
+  effects_.push_back(ForkSeen{from.host, m.chain->tip()->tag});
 }
 
 }  // namespace godwit::volume

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "volume/core/block_form.h"
+
 namespace godwit::volume {
 
 DestinationLink::DestinationLink(DriverContext context, DestinationOwner& owner, LinkId id, std::unique_ptr<net::Stream> stream,
@@ -26,6 +28,9 @@ DestinationLink::~DestinationLink() {
 
 // --- frames from the source ---
 
+// More than a block of any device: what decodes to more is the session's to judge.
+static constexpr std::uint64_t kInflatedBytesMax = 8 << 20;
+
 void DestinationLink::handle_frame(const FrameHeader& header, ConstBytes body, net::Lease buffer) {
   Result<Packet> packet = decode_packet(body);
   if (!packet) {
@@ -40,7 +45,13 @@ void DestinationLink::handle_frame(const FrameHeader& header, ConstBytes body, n
   const bool borrows = std::holds_alternative<WriteData>(*packet) || std::holds_alternative<WriteAtWithMap>(*packet) || event ||
                        std::holds_alternative<ReadAtResponse>(*packet) || std::holds_alternative<ReadByHashResponse>(*packet);
   PayloadToken token = 0;
-  if (borrows) {
+  const auto* write = std::get_if<WriteData>(&*packet);
+  std::optional<Payload> plain = write ? inflate(*write) : std::nullopt;
+  if (plain) {
+    token = next_payload_++;
+    packet = WriteData{WriteForm::raw, write->offset, 0, plain->body};
+    payloads_.emplace(token, std::move(*plain));
+  } else if (borrows) {
     token = next_payload_++;
     if (!buffer) {  // it lies in the receive buffer: what outlives this call must be copied
       buffer = context_.buffers.lease(body.size());
@@ -52,6 +63,19 @@ void DestinationLink::handle_frame(const FrameHeader& header, ConstBytes body, n
   }
   session_.handle_packet(header, std::move(*packet), token, body.size());
   work();
+}
+
+// The session must know how long the bytes are, and nobody knows that before they are decoded: so this happens first, and once.
+// Where the payload's own hint was wrong, or it can not be read, the session finds out by itself.
+std::optional<DestinationLink::Payload> DestinationLink::inflate(const WriteData& write) {
+  if (write.form != WriteForm::gzip) return std::nullopt;
+  const std::uint64_t length = hinted_gzip_length(write.payload, kInflatedBytesMax);
+  if (length == 0) return std::nullopt;
+  net::Lease plain = context_.buffers.lease(length);
+  const Result<std::uint64_t> decoded = decode_form_within(write, plain.bytes());
+  if (!decoded) return std::nullopt;
+  const ConstBytes bytes = plain.bytes().first(*decoded);
+  return Payload{std::move(plain), bytes, true};
 }
 
 MutableBytes DestinationLink::place(const FrameHeader& header, const RawWriteHead& head) {

@@ -92,10 +92,11 @@ class DestinationLink final : public ControlLink, private FrameHandler {
   struct Payload {
     net::Lease buffer;
     ConstBytes body;
-    bool is_block = false;  // of the block source: the bytes themselves, not a packet
+    bool is_plain = false;  // the bytes to be stored themselves, not a packet
   };
 
   void handle_frame(const FrameHeader& header, ConstBytes body, net::Lease buffer) override;
+  std::optional<Payload> inflate(const WriteData& write);
   MutableBytes place(const FrameHeader& header, const RawWriteHead& head) override;
   void handle_placed(const FrameHeader& header, const RawWriteHead& head) override;
   bool wants_input() override { return session_.wants_input() && read_bytes_ < options_.config.read_bytes_max; }

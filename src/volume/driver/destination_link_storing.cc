@@ -24,6 +24,7 @@ void DestinationLink::store_data(const StoreData& work) {
   if (work.length == 0) return context_.scheduler.post([done = std::move(done)]() mutable { done({}); });
   if (work.all_zero) return volume.zero_remote(work.offset, work.length, std::move(done));
   const Payload& payload = payloads_.at(work.payload);
+  if (payload.is_plain) return volume.store_remote(work.offset, payload.body, std::move(done));
   const Result<Packet> packet = decode_packet(payload.body);
   if (const auto* mapped = std::get_if<WriteAtWithMap>(&*packet))
     return volume.store_remote(work.offset, mapped->payload, std::move(done));
@@ -92,7 +93,7 @@ void DestinationLink::fetch_by_hash(const FetchByHash& work) {
         Payload payload{context_.buffers.lease(bytes->size()), {}};
         std::copy(bytes->begin(), bytes->end(), payload.buffer.bytes().begin());
         payload.body = payload.buffer.bytes();
-        payload.is_block = true;
+        payload.is_plain = true;
         payloads_.emplace(token, std::move(payload));
         session_.handle_found(work.device, work.offset, token);
       } else {
@@ -109,7 +110,7 @@ void DestinationLink::store_fetched(const StoreFetched& work) {
   Payload payload = std::move(payloads_.at(work.payload));
   payloads_.erase(work.payload);
   ConstBytes bytes = payload.body;
-  if (!payload.is_block) {
+  if (!payload.is_plain) {
     const Result<Packet> packet = decode_packet(payload.body);
     const auto* read = std::get_if<ReadAtResponse>(&*packet);
     bytes = read ? read->payload : std::get<ReadByHashResponse>(*packet).payload;

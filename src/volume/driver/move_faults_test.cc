@@ -51,7 +51,7 @@ class FaultRun {
       : faults_(faults),
         giver_(faults.path[faults.path.size() - 2]),
         taker_(faults.path.back()),
-        // Behind the second hand-over A's clients are held (docs/plan.md): they are at B then.
+        // On a chain the clients are at B; those that A relays have stories of their own (move_stories_test.cc).
         home_(is_chain() ? "b" : "a"),
         scene_(seed, SceneOptions{quick_options(), faults.place, trace_lines()}) {
     if (faults.slow_disks)

@@ -146,7 +146,7 @@ struct Process {
         shelf.open(me, name, [this, name, left, opened](Result<ShelfItem> item) {
           auto add = [this, name, left, opened](Result<ShelfItem> laid) {
             if (!laid) host->note(NoteLevel::warning, "opening " + name + ": " + laid.error().message());
-            if (laid && laid->store) (void)host->add(std::move(*laid));
+            if (laid) (void)host->add(std::move(*laid));
             if (--*left > 0) return;
             host->resume_dialling();
             if (opened) opened();

@@ -30,6 +30,59 @@ TEST(MoveStory, ThereAndBackAndThereAgain) {
   }
 }
 
+TEST(MoveStory, ClientsOfTheFirstHostFollowAChainOfThree) {
+  for (const std::uint64_t seed : seeds_of("a chain of three")) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    STORY(story.move("a", "b"));
+    STORY(story.move("b", "c"));
+    STORY(story.end("c"));
+    STORY(story.expect_nobody_noticed());
+  }
+}
+
+TEST(MoveStory, ClientsOfTheFirstHostFollowAChainThatEndsWhereItBegan) {
+  for (const std::uint64_t seed : seeds_of("a chain that ends where it began")) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    STORY(story.move("a", "b"));
+    STORY(story.move("b", "c"));
+    STORY(story.move("c", "b"));
+    STORY(story.move("b", "a"));
+    STORY(story.move("a", "c"));
+    STORY(story.end("c"));
+    STORY(story.expect_nobody_noticed());
+  }
+}
+
+TEST(MoveStory, ClientsOfTheFirstHostFollowAChainBackFromItsThird) {
+  for (const std::uint64_t seed : seeds_of("a chain back from its third")) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    STORY(story.move("a", "b"));
+    STORY(story.move("b", "c"));
+    STORY(story.move("c", "a"));
+    STORY(story.end("a"));
+    STORY(story.expect_nobody_noticed());
+  }
+}
+
+TEST(MoveStory, AFormerOwnerNobodyUsesOpensNoRelay) {
+  Scene scene(1, quick_options());
+  scene.create("a", kBlocks * kBlock);
+  scene.pull("b", "a");
+  ASSERT_TRUE(scene.run_until([&] { return scene.owns("b"); }, Duration::seconds(20))) << scene.why();
+  scene.run_for(Duration::milliseconds(500));
+  const std::uint64_t before = scene.on("b").server.counters().connections;
+  EXPECT_EQ(before, 0u) << scene.why();
+  // The first request opens it.
+  Bytes block(kBlock);
+  const Result<void> read =
+      sim::wait_for<void>(scene.world, [&](Done<void> done) { scene.volume("a")->face().read(0, block, std::move(done)); });
+  EXPECT_TRUE(read);
+  EXPECT_EQ(scene.on("b").server.counters().connections, 1u);
+}
+
 TEST(MoveStory, APeerThatStandsStillUnderTheLockDoesNotStopTheClients) {
   for (const std::uint64_t seed : seeds_of("a peer stands still under the lock")) {
     SCOPED_TRACE(seed);
@@ -100,6 +153,27 @@ TEST(MoveStory, AFullDiskAtTheDestinationIsToldAndTheSourceServesOn) {
   }
 }
 
+TEST(MoveStory, ACancelAtTheSourceStopsTheDestinationWhichKeepsWhatItHas) {
+  for (const std::uint64_t seed : seeds_of("a cancel at the source")) {
+    SCOPED_TRACE(seed);
+    Story story(seed);
+    PullStatus& pull = story.scene.pull("b", "a");
+    ASSERT_TRUE(story.run_until([&] { return pull.state == PullStatus::State::copying; })) << story.scene.why();
+    Volume& at_source = *story.scene.volume("a");
+    ASSERT_TRUE(at_source.ownership().cancel());
+    at_source.pump();
+    ASSERT_TRUE(story.run_until([&] { return pull.state == PullStatus::State::failed; })) << story.scene.why();
+    EXPECT_NE(pull.text.find("cancelled"), std::string::npos) << pull.text;
+    story.scene.run_for(Duration::seconds(2));
+    EXPECT_FALSE(story.durable("a").reserved) << "asked for again" << story.scene.why();
+    EXPECT_EQ(story.durable("b").state, CopyState::receiving);
+    EXPECT_EQ(story.scene.files("b"), (std::vector<std::string>{"disk.own", "disk.partial"}));
+    STORY(story.move("a", "b"));
+    STORY(story.end("b"));
+    STORY(story.expect_nobody_noticed());
+  }
+}
+
 TEST(MoveStory, AStuckDiskAtTheDestinationPutsTheHandOverOffAndHoldsNobodyUp) {
   for (const std::uint64_t seed : seeds_of("a stuck disk at the destination")) {
     SCOPED_TRACE(seed);
@@ -117,6 +191,42 @@ TEST(MoveStory, AStuckDiskAtTheDestinationPutsTheHandOverOffAndHoldsNobodyUp) {
     ASSERT_TRUE(story.run_until([&] { return story.scene.owns("b"); })) << story.scene.why();
     STORY(story.end("b"));
     STORY(story.expect_nobody_noticed());
+  }
+}
+
+TEST(MoveStory, ACancelAtTheDestinationIsToldWhenTheSourceCanBeReachedAgain) {
+  for (const std::uint64_t seed : seeds_of("a cancel at the destination")) {
+    for (const bool restarted : {false, true}) {
+      SCOPED_TRACE(std::to_string(seed) + (restarted ? ", with a restart between" : ""));
+      Story story(seed);
+      PullStatus& pull = story.scene.pull("b", "a");
+      ASSERT_TRUE(story.run_until([&] { return pull.state == PullStatus::State::copying; })) << story.scene.why();
+      story.scene.fabric.partition("a", "b");
+      Volume& copy = *story.scene.volume("b");
+      ASSERT_TRUE(copy.ownership().cancel());
+      copy.pump();
+      story.scene.run_for(Duration::milliseconds(100));
+      EXPECT_EQ(story.durable("b").state, CopyState::gone);
+      EXPECT_TRUE(story.durable("b").untold);
+      EXPECT_EQ(story.scene.files("b"), std::vector<std::string>{"disk.own"});
+      if (restarted) {
+        story.scene.crash("b", {sim::CrashNotice::reset, false});
+        story.scene.run_for(Duration::milliseconds(5));
+        story.scene.restart("b");
+        story.scene.run_for(Duration::milliseconds(100));
+        ASSERT_NE(story.scene.volume("b"), nullptr) << "the record of what is gone was not opened" << story.scene.why();
+      }
+      story.scene.fabric.heal("a", "b");
+      if (!restarted) story.scene.fabric.cut("a", "b");
+      ASSERT_TRUE(story.run_until([&] { return !story.durable("b").untold; })) << story.scene.why();
+      EXPECT_FALSE(story.durable("a").reserved);
+      EXPECT_EQ(story.durable("b").state, CopyState::gone);
+      story.scene.run_for(Duration::seconds(1));
+      EXPECT_EQ(story.scene.fabric.count_connections("a", "b"), 0u) << "there is nothing left to say" << story.scene.why();
+      // Nothing stands in a third host's way.
+      STORY(story.move("a", "c"));
+      STORY(story.end("c"));
+    }
   }
 }
 
@@ -205,6 +315,32 @@ TEST(MoveStory, ADestinationThatDiesBeforeItHearsTheGrantOwnsWhenItIsBack) {
       STORY(story.end("b"));
       STORY(story.expect_nobody_noticed());
     }
+  }
+}
+
+TEST(MoveStory, AForkIsCountedOnceHoweverOftenItIsMet) {
+  Scene scene(1, quick_options());
+  Random random(7);
+  const VolumeId volume = VolumeId::random(random);
+  for (const std::string host : {"a", "b"}) {
+    Process& process = scene.on(host);
+    Record record = Ownership::new_owned(process.me, random, Geometry{kBlocks * kBlock, kBlock}, "disk");
+    record.volume = volume;
+    ASSERT_TRUE(
+        process.host->add(ShelfItem{.name = "disk",
+                                    .record = record,
+                                    .fresh = true,
+                                    .pristine = true,
+                                    .store = std::move(*store::make_memory_device(kBlocks * kBlock, process.machine.scheduler())),
+                                    .place = {}}));
+  }
+  for (int i = 0; i < 3; ++i) {
+    scene.pull("b", "a");
+    scene.run_for(Duration::milliseconds(100));
+  }
+  for (const std::string host : {"a", "b"}) {
+    EXPECT_EQ(scene.on(host).host->forks_seen(), 1u) << host << scene.why();
+    EXPECT_EQ(scene.on(host).host->forks_of(*scene.volume(host)), 1u);
   }
 }
 

@@ -7,62 +7,110 @@ namespace godwit::volume {
 
 // --- A's end ---
 
+// So many owners in a row are asked at once; a chain that goes in circles is asked in intervals.
+static constexpr int kHopsAtOnceMax = 4;
+
 RelayClient::RelayClient(DriverContext context, LinkOwner& owner, Volume& volume, std::uint64_t& next_opening, Random random,
-                         std::function<void()> clients_lost)
+                         ResolveHint resolve, std::function<void()> clients_lost)
     : context_(context),
       owner_(owner),
       volume_(volume),
       next_opening_(next_opening),
       random_(random),
-      clients_lost_(std::move(clients_lost)) {}
+      resolve_(std::move(resolve)),
+      clients_lost_(std::move(clients_lost)) {
+  volume_.face().on_relay_wish([this] { update(); });
+  volume_.face().on_moved([this] { handle_moved(); });
+}
 
 RelayClient::~RelayClient() {
   *alive_ = false;
   context_.scheduler.cancel(timer_);
+  volume_.face().on_relay_wish(nullptr);
+  volume_.face().on_moved(nullptr);
   volume_.face().set_relay(nullptr);
 }
 
 void RelayClient::update() {
-  const bool wanted = volume_.face().mode() == FaceMode::relay;
-  const std::string address = volume_.ownership().durable_record().peer ? volume_.ownership().durable_record().peer->address : "";
-  // Moving back, the record's peer is whom we dial for the data; the opening that is there stays the right one until we own.
-  if (wanted && !client_ && !address.empty() && !volume_.ownership().record().relaying) address_ = address;
-  if (!wanted) {
+  if (volume_.face().mode() != FaceMode::relay) {
     ++generation_;
     context_.scheduler.cancel(timer_);
     dialling_ = false;
-    if (client_) {
-      // What it has not answered yet comes back as "moved" and is executed here, or fails when the connection ends.
-      volume_.face().set_relay(nullptr);
-      client_->on_lost([](Error) {});
-      retiring_.push_back(std::move(client_));
-      sweep();
-    }
-    return;
+    followed_ = nullptr;
+    next_hop_.reset();
+    if (!client_) return;
+    // What it has not answered yet comes back as "moved" and is executed here, or fails when the connection ends.
+    volume_.face().set_relay(nullptr);
+    client_->on_lost([](Error) {});
+    return retire();
   }
-  if (!client_ && !dialling_) dial();
+  begin_at_record();
+  if (!client_ && !dialling_ && !followed_ && volume_.face().held() > 0) dial();
 }
 
-// Leaves the former owner once everything is answered.
-void RelayClient::sweep() {
-  context_.scheduler.schedule(context_.scheduler.now() + Duration::milliseconds(10), [this, alive = alive_] {
+// Moving back, the record's peer is whom we dial for the data, and its chain's end may be another's: where the volume was found
+// last stays the right place until we own.
+void RelayClient::begin_at_record() {
+  const Record& record = volume_.ownership().durable_record();
+  if (client_ || record.relaying || !record.peer || !record.chain.tip()) return;
+  std::pair begin(record.chain.tip()->tag, record.peer->address);
+  if (begun_at_ == begin) return;
+  if (begun_at_ && begun_at_->first != begin.first) answerer_.reset();  // we owned meanwhile: everything is settled
+  tip_ = begin.first;
+  address_ = begin.second;
+  begun_at_ = std::move(begin);
+}
+
+// A request came back unexecuted: whom we ask owns no longer. Once he has answered the rest too he is asked who does.
+void RelayClient::handle_moved() {
+  if (!client_) return;
+  volume_.face().set_relay(nullptr);
+  followed_ = client_.get();
+  client_->on_lost([this, alive = alive_, client = client_.get()](Error error) {
+    if (*alive && followed_ == client) lost(error);
+  });
+  retire();
+}
+
+void RelayClient::retire() {
+  retiring_.push_back(std::move(client_));
+  sweep(Duration{});
+}
+
+// Leaves former owners once everything is answered.
+void RelayClient::sweep(Duration after) {
+  context_.scheduler.schedule(context_.scheduler.now() + after, [this, alive = alive_] {
     if (!*alive) return;
-    std::erase_if(retiring_, [](const auto& client) { return client->unanswered() == 0; });
-    if (!retiring_.empty()) sweep();
+    std::erase_if(retiring_, [&](const auto& client) {
+      if (client->unanswered() > 0) return false;
+      if (client.get() == followed_) followed_ = nullptr;
+      return true;
+    });
+    if (!retiring_.empty()) sweep(Duration::milliseconds(10));
+    if (volume_.face().mode() == FaceMode::relay) update();
   });
 }
 
 void RelayClient::dial() {
+  if (volume_.ownership().durable_record().relaying && address_.empty()) return;  // after a restart: they wait until we own
   const Result<net::Address> address = net::Address::parse(address_, 10809);
-  if (!address)
-    return owner_.note(NoteLevel::warning,
-                       "volume " + volume_.name() + " can not be relayed: its owner's export has no address that may be dialled");
+  if (!address) return give_up("its owner's export has no address that may be dialled");
   dialling_ = true;
   const std::uint64_t generation = ++generation_;
   context_.network.connect(*address, [this, alive = alive_, generation](Result<std::unique_ptr<net::Stream>> stream) {
     if (!*alive || generation != generation_) return;
     if (!stream) return retry();
     open(std::move(*stream));
+  });
+}
+
+// As under --after-handover=refuse: who waits is told that the volume is not served here.
+void RelayClient::give_up(const std::string& why) {
+  if (std::exchange(told_, why) != why)
+    owner_.note(NoteLevel::warning, "volume " + volume_.name() + " can not be relayed: " + why);
+  context_.scheduler.post([this, alive = alive_] {
+    if (*alive && !client_ && volume_.face().mode() == FaceMode::relay)
+      volume_.face().fail_all(Error(ErrorKind::shut_down, "the volume is not served here, and can not be relayed"));
   });
 }
 
@@ -74,7 +122,7 @@ void RelayClient::open(std::unique_ptr<net::Stream> stream) {
   message.host = me.host;
   message.boot = me.boot;
   message.n = ++next_opening_;
-  message.tip = volume_.ownership().durable_record().chain.tip()->tag;
+  message.tip = tip_;
   exports::NbdClientOptions options;
   exports::OpeningOption opening;
   opening.option = kRelayOption;
@@ -85,15 +133,20 @@ void RelayClient::open(std::unique_ptr<net::Stream> stream) {
   };
   options.opening = std::move(opening);
   const std::uint64_t generation = generation_;
+  next_hop_.reset();
   exports::NbdClient::open(context_.scheduler, std::move(stream), std::move(options),
                            [this, alive = alive_, generation](Result<std::unique_ptr<exports::NbdClient>> client) {
                              if (!*alive || generation != generation_) return;
+                             dialling_ = false;
                              if (!client) {
                                owner_.note(NoteLevel::debug, "volume " + volume_.name() + ": relay: " + client.error().message());
+                               if (std::optional<NextHop> hop = std::exchange(next_hop_, std::nullopt)) return follow(*hop);
+                               if (client.error().kind() == ErrorKind::unsupported) return give_up(client.error().message());
                                return retry();
                              }
-                             dialling_ = false;
                              back_off_ = Duration::milliseconds(100);
+                             hops_ = 0;
+                             told_.clear();
                              client_ = std::move(*client);
                              client_->on_lost([this, alive](Error error) {
                                if (*alive) lost(error);
@@ -103,18 +156,50 @@ void RelayClient::open(std::unique_ptr<net::Stream> stream) {
 }
 
 Result<std::string> RelayClient::read_answer(std::uint32_t type, ConstBytes payload) {
+  if (type != kRelayReplyOk && type != kRelayReplyNo)
+    return fail(ErrorKind::unsupported, "the export does not know how to relay");
   const Result<DecodedControl> decoded = decode_control(payload);
   if (!decoded) return fail(Error(decoded.error()).within("the answer to RELAY-OPEN"));
   if (!decoded->message) return fail(ErrorKind::unsupported, "the export does not know how to relay");
   const ControlMessage& m = *decoded->message;
   if (type == kRelayReplyOk && m.type == ControlType::relay_ok && m.volume == volume_.id()) {
-    // Another process than before: writes it acknowledged and had not flushed may be gone, and our clients must learn of it.
-    if (owner_boot_ && *owner_boot_ != *m.boot) clients_lost_();
-    owner_boot_ = m.boot;
+    handle_answerer(*m.host, *m.boot);
     return *m.name;
   }
-  if (m.type == ControlType::relay_no) return fail(ErrorKind::refused, "the owner refuses to be relayed to: " + name_of(*m.code));
-  return fail(ErrorKind::unsupported, "the export does not know how to relay");
+  if (type == kRelayReplyNo && m.type == ControlType::relay_no) {
+    handle_answerer(*m.host, *m.boot);
+    if (m.volume == volume_.id()) next_hop_ = NextHop{m.tip, m.peer};
+    return fail(ErrorKind::refused, "the owner refuses to be relayed to: " + name_of(*m.code));
+  }
+  return fail(ErrorKind::invalid, "the answer to RELAY-OPEN is another message");
+}
+
+// Another process than before: writes it acknowledged and had not flushed may be gone, and our clients must learn of it.
+void RelayClient::handle_answerer(const HostId& host, Boot boot) {
+  if (answerer_ && *answerer_ != std::pair(host, boot)) clients_lost_();
+  answerer_ = {host, boot};
+}
+
+// One hop: we go where the volume is, and ask nobody to pass anything on. A chain that leads to ourselves, or not further yet, is
+// asked again from time to time.
+void RelayClient::follow(const NextHop& hop) {
+  bool is_news = hop.tip && *hop.tip != tip_;
+  if (hop.tip) tip_ = *hop.tip;
+  const Result<net::Address> from = net::Address::parse(address_, 10809);
+  if (hop.peer && hop.peer->host != owner_.local_host().host && !hop.peer->address.empty() && from) {
+    std::string next = resolve_(hop.peer->address, *from);
+    if (next.empty())
+      return give_up("it has gone on to " + escaped(hop.peer->name) + " at " + escaped(hop.peer->address) +
+                     ", a host that is not trusted here (--trust-host)");
+    if (next != address_) {
+      address_ = std::move(next);
+      answerer_.reset();  // he has answered everything: nothing is left for him to settle
+      is_news = true;
+    }
+  }
+  if (!is_news || ++hops_ > kHopsAtOnceMax) return retry();
+  back_off_ = Duration::milliseconds(100);
+  update();
 }
 
 void RelayClient::retry() {
@@ -122,6 +207,7 @@ void RelayClient::retry() {
   const Duration wait =
       back_off_ + Duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(back_off_.nanoseconds / 2 + 1)))};
   back_off_ = std::min(Duration::seconds(5), back_off_ * 2);
+  context_.scheduler.cancel(timer_);
   timer_ = context_.scheduler.schedule(context_.scheduler.now() + wait, [this, alive = alive_] {
     if (!*alive) return;
     dialling_ = false;
@@ -130,19 +216,16 @@ void RelayClient::retry() {
 }
 
 void RelayClient::lost(const Error& error) {
-  if (!client_) return;
-  const bool moving_back = volume_.ownership().record().relaying && client_->unanswered() == 0;
-  if (moving_back) {
-    // The owner has given the volume on and ended the relay in good order: nothing is lost, requests wait for what comes.
-    volume_.face().set_relay(nullptr);
-    context_.scheduler.post([client = std::move(client_)] {});
-    return retry();
-  }
+  if (!client_ && !followed_) return;
+  followed_ = nullptr;  // where it was that one, it goes with the retiring
+  volume_.face().set_relay(nullptr);
+  const bool in_good_order = client_ && volume_.ownership().record().relaying && client_->unanswered() == 0;
+  if (client_) context_.scheduler.post([client = std::move(client_)] {});
+  // Moving back, the owner has given the volume to us and left: nothing is lost, requests wait for what comes.
+  if (in_good_order) return retry();
   owner_.note(NoteLevel::warning, "volume " + volume_.name() + ": the relay to its owner was cut (" + error.message() +
                                       "); its clients here are disconnected");
-  volume_.face().set_relay(nullptr);
-  context_.scheduler.post([client = std::move(client_)] {});
-  owner_boot_.reset();
+  answerer_.reset();
   clients_lost_();
   if (volume_.face().mode() == FaceMode::relay && !dialling_) retry();
 }
@@ -197,7 +280,10 @@ void RelayGate::refuse(Volume* volume, RefuseCode code, Answer answer) {
     message.volume = volume->id();
     const Record& record = volume->ownership().durable_record();
     if (const ChainEntry* tip = record.chain.tip()) message.tip = tip->tag;
-    if (record.state == CopyState::relinquished) message.peer = record.peer;
+    if (record.state == CopyState::relinquished && record.peer) {
+      message.peer = record.peer;
+      if (!record.heard) message.peer->address.clear();  // it is not where its clients reach it
+    }
   }
   Bytes payload;
   encode_control(message, payload);

@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/random.h"
 #include "export/nbd_client.h"
@@ -22,23 +24,36 @@ inline constexpr std::uint32_t kRelayOption = 0x47445701;
 inline constexpr std::uint32_t kRelayReplyOk = 0x47445701;
 inline constexpr std::uint32_t kRelayReplyNo = 0xC7445701;
 
-// A's end for one volume: dials as long as the volume is to be relayed, hands the face what to relay to.
+// A's end for one volume: dials its owner once a request waits, hands the face what to relay to, and follows the volume from
+// owner to owner: who was asked says where it went, and what he has not executed goes there.
 class RelayClient {
  public:
+  // What an address that a peer names may be dialled as, "" where it may not: the address, and the peer's own.
+  using ResolveHint = std::function<std::string(const std::string& hint, const net::Address& from)>;
   // `clients_lost` closes the volume's clients here. `next_opening` counts the openings of this boot.
   RelayClient(DriverContext context, LinkOwner& owner, Volume& volume, std::uint64_t& next_opening, Random random,
-              std::function<void()> clients_lost);
+              ResolveHint resolve, std::function<void()> clients_lost);
   ~RelayClient();
   // Looks at the volume's face mode and record: opens, re-opens, or ends the relay.
   void update();
-  bool is_open() const { return client_ != nullptr; }
 
  private:
+  // What RELAY-NO says of where the volume is.
+  struct NextHop {
+    std::optional<HandoverId> tip;
+    std::optional<Peer> peer;
+  };
+  void begin_at_record();
+  void handle_moved();
+  void handle_answerer(const HostId& host, Boot boot);
+  void follow(const NextHop& hop);
+  void give_up(const std::string& why);
+  void retire();
   void dial();
   void open(std::unique_ptr<net::Stream> stream);
   void lost(const Error& error);
   void retry();
-  void sweep();
+  void sweep(Duration after);
   Result<std::string> read_answer(std::uint32_t type, ConstBytes payload);
 
   DriverContext context_;
@@ -46,11 +61,21 @@ class RelayClient {
   Volume& volume_;
   std::uint64_t& next_opening_;
   Random random_;
+  ResolveHint resolve_;
   std::function<void()> clients_lost_;
   std::unique_ptr<exports::NbdClient> client_;
   std::vector<std::unique_ptr<exports::NbdClient>> retiring_;  // asked nothing more, but not everything is answered
-  std::optional<Boot> owner_boot_;
+  // One of those, when the volume has gone on from there: nobody else is asked before it has answered everything.
+  const exports::NbdClient* followed_ = nullptr;
+  // The process that alone can settle what was relayed (ownership.md 9).
+  std::optional<std::pair<HostId, Boot>> answerer_;
+  // Where the record says the volume went, then where that host says it went on to.
+  std::optional<std::pair<HandoverId, std::string>> begun_at_;
+  HandoverId tip_;
   std::string address_;
+  std::optional<NextHop> next_hop_;
+  int hops_ = 0;      // since an opening was accepted
+  std::string told_;  // the newest reason for giving up
   bool dialling_ = false;
   Duration back_off_ = Duration::milliseconds(100);
   net::TimerId timer_;

@@ -159,7 +159,7 @@ class SourceLink final : public ControlLink, private FrameHandler {
   bool working_ = false;
   bool busy_held_ = false;        // this link made its volumes busy
   bool locked_here_ = false;      // this link holds the lock, not another one of the same volumes
-  std::uint64_t read_bytes_ = 0;  // of the peer's ReadAts, being read …
+  std::uint64_t read_bytes_ = 0;  // of the peer's reads, by place or by hash, being read …
   std::size_t reads_ = 0;         // … and how many they are
   bool copied_ = false;
   bool closing_ = false;  // once they are answered

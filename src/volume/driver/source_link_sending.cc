@@ -174,17 +174,22 @@ void SourceLink::answer_read_by_hash(const AnswerReadByHash& work) {
   Device& device = *find(work.device);
   const auto place = device.encoder.find_hash(work.hash);
   if (!place) return send_packet(work.device, work.tx, ReadByHashResponseErr{"no block with this hash is known here"});
-  net::Lease buffer = context_.buffers.lease(place->second);
+  const net::Lease buffer = context_.buffers.lease(place->second);
   const MutableBytes into = buffer.bytes();
-  device.volume->read_range(place->first, into,
-                            [this, alive = alive_, work, buffer = std::move(buffer)](Result<void> result) mutable {
-                              if (!*alive || link_.is_closed()) return;
-                              if (!result || sha256(buffer.bytes()) != work.hash)  // written since it was announced
-                                return send_packet(work.device, work.tx, ReadByHashResponseErr{"the block has changed since"});
-                              Bytes head;
-                              encode_frame_head(work.device, work.tx, ReadByHashResponse{buffer.bytes()}, head);
-                              link_.send(Lane::urgent, std::move(head), buffer.bytes(), buffer);
-                            });
+  read_bytes_ += buffer.size();
+  device.volume->read_range(place->first, into, [this, alive = alive_, work, buffer](Result<void> result) {
+    if (!*alive) return;
+    read_bytes_ -= buffer.size();
+    if (link_.is_closed()) return;
+    if (!result || sha256(buffer.bytes()) != work.hash) {  // written since it was announced
+      send_packet(work.device, work.tx, ReadByHashResponseErr{"the block has changed since"});
+    } else {
+      Bytes head;
+      encode_frame_head(work.device, work.tx, ReadByHashResponse{buffer.bytes()}, head);
+      link_.send(Lane::urgent, std::move(head), buffer.bytes(), buffer);
+    }
+    link_.resume();
+  });
 }
 
 }  // namespace godwit::volume

@@ -81,6 +81,7 @@ void VolumeFace::hold(Done<T> done, std::move_only_function<void(Done<T>)> go) {
   auto shared = std::make_shared<Done<T>>(std::move(done));
   held_.push_back({[shared, go = std::move(go)]() mutable { go(std::move(*shared)); },
                    [shared](Error error) { (*shared)(fail(std::move(error))); }});
+  if (mode_ == FaceMode::relay && relay_ == nullptr && relay_wish_) relay_wish_();
 }
 
 template <class T>
@@ -98,6 +99,7 @@ Done<T> VolumeFace::relayed(Done<T> done, std::move_only_function<void(Done<T>)>
     if (result || result.error().kind() != ErrorKind::moved) return done(std::move(result));
     if (mode_ != FaceMode::relay) return again(std::move(done));
     hold<T>(std::move(done), std::move(again));
+    if (moved_) moved_();
   };
 }
 

@@ -31,6 +31,9 @@ class VolumeFace final : public store::BlockDevice {
   void set_policy(bool early_reads, bool early_writes);
   // What requests go to in mode relay; null: they are held until there is one.
   void set_relay(store::BlockDevice* relay);
+  // Called when a request waits for a relay that is not there, and when one was told that the volume has gone on from there.
+  void on_relay_wish(std::function<void()> handler) { relay_wish_ = std::move(handler); }
+  void on_moved(std::function<void()> handler) { moved_ = std::move(handler); }
 
   // Held requests go on as the new mode says, in their order.
   void set_mode(FaceMode mode);
@@ -96,6 +99,8 @@ class VolumeFace final : public store::BlockDevice {
   std::map<WaitingCache::WaiterId, Held> waiting_;
   WaitingCache::WaiterId next_waiter_ = 1;
   std::function<void()> cache_wish_;
+  std::function<void()> relay_wish_;
+  std::function<void()> moved_;
 };
 
 }  // namespace godwit::volume

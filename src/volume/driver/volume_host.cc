@@ -17,6 +17,11 @@ VolumeHost::VolumeHost(DriverContext context, LocalHost me, HostOptions options,
       random_(random),
       note_(std::move(note)) {}
 
+std::uint64_t VolumeHost::forks_of(const Volume& volume) const {
+  return static_cast<std::uint64_t>(
+      std::count_if(forks_.begin(), forks_.end(), [&](const auto& fork) { return std::get<0>(fork) == volume.id(); }));
+}
+
 VolumeHost::~VolumeHost() {
   *alive_ = false;
   for (auto& [id, dialler] : diallers_) context_.scheduler.cancel(dialler->timer);
@@ -27,7 +32,10 @@ VolumeHost::~VolumeHost() {
 Result<Volume*> VolumeHost::add(ShelfItem item) {
   if (volumes_.contains(item.name)) return fail(ErrorKind::exists, "a volume " + item.name + " is there already");
   if (find(item.record.volume)) return fail(ErrorKind::exists, "volume " + item.name + " is a copy of one that is there already");
-  if (!item.store) return fail(ErrorKind::not_found, "volume " + item.name + " is gone from this host");
+  const bool gone = item.record.state == CopyState::gone;
+  if (!item.store && !gone) return fail(ErrorKind::not_found, "volume " + item.name + " is gone from this host");
+  // A crash may have come between the record and the removal of what it no longer speaks of.
+  if (gone && item.record.data_name.ends_with(".partial")) copies_.remove_data(item.record.data_name, [](const Result<void>&) {});
   Entry& entry = volumes_[item.name];
   entry.volume = std::make_unique<Volume>(context_.scheduler, *this, item.name, me_, std::move(item.record), item.fresh,
                                           std::move(item.store), std::move(item.place), random_.fork());
@@ -36,11 +44,13 @@ Result<Volume*> VolumeHost::add(ShelfItem item) {
   volume.set_relaying_allowed(options_.after_handover == AfterHandover::relay);
   if (item.pristine) volume.set_pristine();
   volume.face().set_policy(options_.early_reads, options_.destination.early_writes);
-  entry.relay =
-      std::make_unique<RelayClient>(context_, *this, volume, relay_openings_, random_.fork(), [this, name = volume.name()] {
+  entry.relay = std::make_unique<RelayClient>(
+      context_, *this, volume, relay_openings_, random_.fork(),
+      [this](const std::string& hint, const net::Address& from) { return resolve_hint(hint, from); },
+      [this, name = volume.name()] {
         if (server_) server_->close_clients(name);
       });
-  if (server_) {
+  if (server_ && !gone) {
     exports::ExportOptions offered;
     offered.name = volume.name();
     offered.description = [&volume] {
@@ -183,10 +193,9 @@ void VolumeHost::tell(ControlLink& link) {
 }
 
 // An address that a peer names is dialled only when it is where the peer is, or configured (ownership.md 15).
-std::string VolumeHost::resolve_hint(const std::string& text, const ControlLink& link) const {
+std::string VolumeHost::resolve_hint(const std::string& text, const net::Address& remote) const {
   Result<net::Address> address = net::Address::parse(text, 10809);
   if (!address) return "";
-  const net::Address remote = link.remote();
   if (address->is_unix()) return remote.is_unix() || remote.is_loopback() ? text : "";
   const bool unspecified = address->host == "0.0.0.0" || address->host == "::";
   if (unspecified) address->host = remote.is_unix() ? "127.0.0.1" : remote.host;
@@ -197,10 +206,11 @@ std::string VolumeHost::resolve_hint(const std::string& text, const ControlLink&
 }
 
 void VolumeHost::handle_control(ControlLink& link, const ControlMessage& message) {
+  if (!link.peer()) return;
   Volume* volume = find(message.volume);
-  if (!volume || !link.peer()) return;
+  if (!volume) return answer_unknown(link, message);
   ControlMessage told = message;
-  if (told.address) told.address = resolve_hint(*told.address, link);
+  if (told.address) told.address = resolve_hint(*told.address, link.remote());
   const bool was_heard = volume->ownership().record().heard;
   volume->ownership().handle_message(*link.peer(), told);
   if (!was_heard && volume->ownership().record().heard)
@@ -210,6 +220,23 @@ void VolumeHost::handle_control(ControlLink& link, const ControlMessage& message
         if (report.volume == volume->name()) entry_of(*volume)->last_move = report;
     }
   volume->pump();
+}
+
+// No record speaks of the volume (any more).
+void VolumeHost::answer_unknown(ControlLink& link, const ControlMessage& message) {
+  ControlMessage answer;
+  answer.volume = message.volume;
+  if (message.type == ControlType::cancel) {
+    answer.type = ControlType::cancel_ok;
+    answer.copy = message.copy;
+  } else if (message.type == ControlType::pull) {
+    answer.type = ControlType::refuse;
+    answer.session = message.session;
+    answer.code = RefuseCode::gone;
+  } else {
+    return;
+  }
+  link.send_control(answer);
 }
 
 void VolumeHost::handle_link_closed(ControlLink& link, std::optional<Error> error) {
@@ -270,7 +297,8 @@ void VolumeHost::handle_effect(Volume& volume, OwnershipEffect& effect) {
     ControlLink* link = send->link.value ? find_link(send->link) : nullptr;
     if (!link || !link->peer()) link = find_link_to(send->to);
     if (!link) return;  // told again at the next connection
-    if (send->message.type == ControlType::owned && !me_.export_address.empty()) send->message.address = me_.export_address;
+    const std::string& export_address = volume.ownership().export_address();
+    if (send->message.type == ControlType::owned && !export_address.empty()) send->message.address = export_address;
     return link->send_control(send->message);
   }
   if (const auto* start = std::get_if<StartSending>(&effect)) {
@@ -303,8 +331,18 @@ void VolumeHost::handle_effect(Volume& volume, OwnershipEffect& effect) {
     if (Dialler* dialler = link ? dialler_of(*link) : nullptr) refused(*dialler, volume, no->code, no->text);
   } else if (std::holds_alternative<RemoveData>(effect)) {
     copies_.remove_data(volume.ownership().record().data_name, [](Result<void>) {});
+    end_pull_of(volume);
+    // Its clients have been answered; nobody finds it here any more.
+    if (Entry* entry = entry_of(volume); entry && entry->exported) server_->remove(volume.name(), [] {});
+  } else if (std::holds_alternative<StopDialling>(effect)) {
+    stop_dialling_for(volume);
   } else if (const auto* said = std::get_if<Report>(&effect)) {
     note(NoteLevel::warning, "volume " + volume.name() + ": " + said->text);
+  } else if (const auto* fork = std::get_if<ForkSeen>(&effect)) {
+    // The same is heard at every connection.
+    if (forks_.size() < kForksMax && !forks_.insert({volume.id(), fork->host, fork->tip}).second) return;
+    note(NoteLevel::warning, "volume " + volume.name() + ": host " + fork->host.hex() +
+                                 " has it with a history that forks from ours; nothing is overwritten here");
   }
 }
 
@@ -319,7 +357,10 @@ void VolumeHost::handle_mode(Volume& volume) {
   for (const auto& [id, link] : destinations_) ids.push_back(id);
   for (LinkId id : ids)
     if (ControlLink* link = find_link(id)) link->handle_mode(volume);
-  for (auto& [id, dialler] : diallers_) check_pulled(*dialler);
+  for (auto& [id, dialler] : diallers_) {
+    check_pulled(*dialler);
+    check_told(*dialler);
+  }
 }
 
 // --- the rest ---
@@ -336,13 +377,15 @@ std::vector<MoveReport> VolumeHost::moves() const {
 }
 
 bool VolumeHost::is_done_serving() const {
-  if (volumes_.empty()) return false;
+  const auto is_gone = [](const auto& named) { return named.second.volume->ownership().record().state == CopyState::gone; };
+  if (std::all_of(volumes_.begin(), volumes_.end(), is_gone)) return false;
   // An original still has the events of other volumes, or their last blocks, to come when ours are given up on record.
   for (const auto& [id, source] : sources_)
     if (source->serves_original() && !source->is_done()) return false;
   const std::vector<MoveReport> all = moves();
   for (const auto& [name, entry] : volumes_) {
     const Record& record = entry.volume->ownership().durable_record();
+    if (record.state == CopyState::gone) continue;
     const bool copied = record.state == CopyState::owned &&
                         std::any_of(all.begin(), all.end(), [&](const MoveReport& r) { return r.volume == name && r.copied; });
     if (!copied && (record.state != CopyState::relinquished || (record.peer && !record.heard))) return false;

@@ -7,7 +7,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "export/nbd_server.h"
@@ -66,6 +68,7 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   ~VolumeHost() override;
 
   // --- volumes ---
+  // One that is GONE has no store and is offered to nobody: it is there to tell, and to answer, what its record says.
   Result<Volume*> add(ShelfItem item);
   // Takes the volume off (its clients are closed); its data stay.
   void remove(const std::string& name, net::Task done);
@@ -86,13 +89,18 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   void stop_pull(std::uint64_t id);
   // The user of a volume that keeps addresses (SourceVolumeOptions) has taken these out: whoever receives it is told.
   void remove_addresses(Volume& volume, const std::vector<std::uint64_t>& ids);
-  // Goes on with what the records say is unfinished: after a start.
+  // Goes on with what the records say is unfinished and nobody dials for yet: after a start.
   void resume_dialling();
+  // Of that only where a host is still to be told what the record here says; what was stopped stays stopped.
+  void dial_untold();
 
   std::vector<MoveReport> moves() const;
   std::size_t links() const { return sources_.size() + destinations_.size(); }
   // All volumes have been handed over, or copied to an original, and no relay is needed by a client (serve --once).
   bool is_done_serving() const;
+  // How many histories of its volumes were met, each another host's, that fork from the one here.
+  std::uint64_t forks_seen() const { return forks_.size(); }
+  std::uint64_t forks_of(const Volume& volume) const;
   bool is_told(const Volume& volume) const { return !volume.ownership().durable_record().untold; }
 
   void shut_down(net::Task done);
@@ -127,6 +135,7 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
     std::uint64_t word = 0;
     std::vector<Volume*> volumes;
     std::vector<std::string> begun;  // copies this pull made and nobody has accepted yet
+    std::set<VolumeId> given_up;     // taken back by the source: not asked for again
     bool accepted_once = false;
     bool ended = false;
     DestinationLink* link = nullptr;
@@ -137,7 +146,8 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
 
   ControlLink* find_link(LinkId id) const;
   ControlLink* find_link_to(const HostId& host) const;
-  std::string resolve_hint(const std::string& address, const ControlLink& link) const;
+  std::string resolve_hint(const std::string& text, const net::Address& from) const;
+  void dial_for(const std::function<bool(const Record&)>& is_meant);
   void dial(Dialler& dialler);
   void redial(Dialler& dialler);
   bool is_wanted(const Dialler& dialler) const;
@@ -147,6 +157,11 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   void refused(Dialler& dialler, Volume& volume, RefuseCode code, const std::string& text);
   Dialler* dialler_of(const ControlLink& link);
   void check_pulled(Dialler& dialler);
+  void check_told(Dialler& dialler);
+  void stop_dialling_for(Volume& volume);
+  void end_pull_of(Volume& volume);
+  void drop_later(const DestinationLink* link, std::string reason);
+  void answer_unknown(ControlLink& link, const ControlMessage& message);
   void make_pull(DestinationLink& link, DeviceId device, Volume& volume, std::uint64_t word);
   void make_copies(DestinationLink& link, Dialler& dialler, std::map<DeviceId, ControlMessage> states,
                    std::vector<DeviceGroupInfo::Entry> wanted);
@@ -164,6 +179,8 @@ class VolumeHost final : public DestinationOwner, public VolumeEvents {
   Random random_;
   std::function<void(NoteLevel, std::string)> note_;
   std::map<std::string, Entry> volumes_;
+  static constexpr std::size_t kForksMax = 4096;  // more are noted and not counted
+  std::set<std::tuple<VolumeId, HostId, HandoverId>> forks_;
   std::map<LinkId, std::unique_ptr<SourceLink>> sources_;
   std::map<LinkId, std::unique_ptr<DestinationLink>> destinations_;
   std::map<std::uint64_t, std::unique_ptr<Dialler>> diallers_;

@@ -45,10 +45,21 @@ void VolumeHost::stop_pull(std::uint64_t id) {
 }
 
 void VolumeHost::resume_dialling() {
+  dial_for([](const Record&) { return true; });
+}
+void VolumeHost::dial_untold() {
+  dial_for([](const Record& record) { return record.untold; });
+}
+
+void VolumeHost::dial_for(const std::function<bool(const Record&)>& is_meant) {
   std::map<std::string, std::vector<Volume*>> by_address;
   for (auto& [name, entry] : volumes_) {
     const Record& record = entry.volume->ownership().durable_record();
-    if (entry.volume->ownership().wants_link() && record.peer && !record.peer->address.empty())
+    const bool dialled = std::any_of(diallers_.begin(), diallers_.end(), [&](const auto& d) {
+      const std::vector<Volume*>& its = d.second->volumes;
+      return !d.second->ended && std::find(its.begin(), its.end(), entry.volume.get()) != its.end();
+    });
+    if (!dialled && is_meant(record) && entry.volume->ownership().wants_link() && record.peer && !record.peer->address.empty())
       by_address[record.peer->address].push_back(entry.volume.get());
   }
   for (auto& [text, volumes] : by_address) {
@@ -165,11 +176,69 @@ void VolumeHost::refused(Dialler& dialler, Volume& volume, RefuseCode code, cons
   }
   DestinationLink* link = dialler.link;
   fail_pull(dialler, sentence);
-  if (link)
-    context_.scheduler.post([this, alive = alive_, id = link->id()] {
-      ControlLink* l = *alive ? find_link(id) : nullptr;
-      if (l) l->drop("the pull was refused");
-    });
+  drop_later(link, "the pull was refused");
+}
+
+// What calls us from inside a link's own call must not end that link.
+void VolumeHost::drop_later(const DestinationLink* link, std::string reason) {
+  if (!link) return;
+  context_.scheduler.post([this, alive = alive_, id = link->id(), reason = std::move(reason)] {
+    if (ControlLink* l = *alive ? find_link(id) : nullptr) l->drop(reason);
+  });
+}
+
+// CANCEL from the source: what has arrived stays, and nobody asks for the rest until an operator does.
+void VolumeHost::stop_dialling_for(Volume& volume) {
+  const std::string sentence = "volume " + volume.name() +
+                               ": the other host has cancelled the move; what has arrived stays until it is pulled again or "
+                               "cancelled here";
+  note(NoteLevel::warning, sentence);
+  for (auto& [id, dialler] : diallers_) {
+    if (dialler->ended || std::erase(dialler->volumes, &volume) == 0) continue;
+    dialler->given_up.insert(volume.id());
+    if (!dialler->volumes.empty()) {
+      check_pulled(*dialler);
+      continue;
+    }
+    DestinationLink* link = dialler->link;
+    fail_pull(*dialler, sentence);
+    drop_later(link, "the move was cancelled");
+  }
+}
+
+// The operator gave the copy up: the command that pulled it ends, and somebody goes on dialling until the other host knows.
+void VolumeHost::end_pull_of(Volume& volume) {
+  for (auto& [id, dialler] : diallers_) {
+    std::vector<Volume*>& its = dialler->volumes;
+    if (dialler->ended || std::find(its.begin(), its.end(), &volume) == its.end()) continue;
+    dialler->given_up.insert(volume.id());
+    if (its.size() > 1) {
+      std::erase(its, &volume);
+      check_pulled(*dialler);
+      continue;
+    }
+    dialler->accepted_once = true;
+    dialler->status.state = PullStatus::State::failed;
+    dialler->status.text = "volume " + volume.name() + ": the move was cancelled here";
+    if (auto changed = std::exchange(dialler->changed, nullptr))
+      context_.scheduler.post([changed = std::move(changed), status = status_of(*dialler)] { changed(status); });
+  }
+  context_.scheduler.post([this, alive = alive_] {
+    if (*alive) dial_untold();
+  });
+}
+
+// One that dials only to tell of copies that are gone ends when that is told.
+void VolumeHost::check_told(Dialler& dialler) {
+  if (dialler.ended || dialler.changed || dialler.volumes.empty()) return;
+  const bool told = std::all_of(dialler.volumes.begin(), dialler.volumes.end(), [](const Volume* v) {
+    const Record& record = v->ownership().durable_record();
+    return record.state == CopyState::gone && !record.untold;
+  });
+  if (!told) return;
+  dialler.ended = true;
+  context_.scheduler.cancel(dialler.timer);
+  drop_later(dialler.link, "everything is told");
 }
 
 void VolumeHost::check_pulled(Dialler& dialler) {
@@ -201,6 +270,7 @@ void VolumeHost::handle_states(DestinationLink& link, const std::map<DeviceId, C
   std::vector<DeviceGroupInfo::Entry> wanted;
   for (const auto& entry : devices) {
     const Volume* known = find(states.at(entry.device).volume);
+    if (dialler->given_up.contains(states.at(entry.device).volume)) continue;
     if (known ? std::find(dialler->volumes.begin(), dialler->volumes.end(), known) != dialler->volumes.end() ||
                     is_named(dialler->request.names, entry.info.name)
               : is_named(dialler->request.names, entry.info.name))
@@ -246,10 +316,22 @@ void VolumeHost::make_copies(DestinationLink& link, Dialler& dialler, std::map<D
     make_copies(*it->second, d, states, wanted);
   };
   if (Volume* volume = find(state.volume)) {
-    if (volume->ownership().record().state == CopyState::gone) {
-      fail_pull(dialler, "volume " + volume->name() +
-                             " was cancelled here, and the other host has not confirmed that yet: pull it again later");
-      return link.drop("the copy was cancelled");
+    const Record& record = volume->ownership().record();
+    if (record.state == CopyState::gone) {
+      // Whoever dials only to tell that the copy is gone does not want another.
+      if (!dialler.changed) return make_copies(link, dialler, std::move(states), std::move(wanted));
+      if (record.untold && record.peer && record.peer->host != link.peer()->host) {
+        fail_pull(dialler, "volume " + volume->name() + " was cancelled here, and the host it came from then, " +
+                               escaped(record.peer->name) + ", has not confirmed that yet: pull it again later");
+        return link.drop("the copy was cancelled");
+      }
+      // It has been told on this very connection. The new copy takes the old one's place here, and what the other host promised.
+      wanted.insert(wanted.begin(), entry);
+      return remove(volume->name(), [this, alive = alive_, link_id = link.id(), dialler_id = dialler.id, states, wanted] {
+        const auto it = *alive ? destinations_.find(link_id) : destinations_.end();
+        if (it == destinations_.end() || it->second->is_closed() || !diallers_.contains(dialler_id)) return;
+        make_copies(*it->second, *diallers_.at(dialler_id), states, wanted);
+      });
     }
     if (volume->ownership().is_owner()) {
       note(NoteLevel::info, "volume " + volume->name() + " is owned here already");
