@@ -1,7 +1,7 @@
 #include "cli/homa_echo_command.h"
 
 #include <pthread.h>
-#include <signal.h>
+#include <csignal>
 
 #include <thread>
 #include <utility>
