@@ -1,8 +1,8 @@
 #include "cli/homa_echo_command.h"
 
 #include <pthread.h>
-#include <csignal>
 
+#include <csignal>
 #include <thread>
 #include <utility>
 
