@@ -96,8 +96,8 @@ Result<ChunkId> digest_tree(ArchiveStream& source, const ArchiveDecoderOptions& 
 enum class TreeText { list, mtree, stat };
 struct TreeTextOptions {
   TreeText form = TreeText::list;
-  std::string path;       // of the top node; empty: "."
-  bool recursive = true;  // else: the top and its children
+  std::string path;        // of the top node; empty: "."
+  bool recursive = true;   // else: the top and its children
   bool of_folder = false;  // the archive is made on the way
 };
 // Lines as the original program prints them.
