@@ -112,16 +112,21 @@ BufferId MessageBuffer::release() {
   return BufferId{reinterpret_cast<std::uintptr_t>(std::exchange(block_, nullptr))};
 }
 
+// The core carries a buffer's address as a number, which release() made of it.
+MessageBuffer::Block* MessageBuffer::block_of(BufferId id) {
+  return reinterpret_cast<Block*>(static_cast<std::uintptr_t>(id.value));  // NOLINT(performance-no-int-to-ptr)
+}
+
 MessageBuffer MessageBuffer::adopt(BufferId id) {
-  return MessageBuffer(reinterpret_cast<Block*>(static_cast<std::uintptr_t>(id.value)));
+  return MessageBuffer(block_of(id));
 }
 
 const std::byte* MessageBuffer::data_of(BufferId id) {
-  return reinterpret_cast<Block*>(static_cast<std::uintptr_t>(id.value))->bytes();
+  return block_of(id)->bytes();
 }
 
 std::uint32_t MessageBuffer::capacity_of(BufferId id) {
-  return reinterpret_cast<Block*>(static_cast<std::uintptr_t>(id.value))->capacity;
+  return block_of(id)->capacity;
 }
 
 MessageBuffer MessageBuffer::adopt_raw(void* block) {

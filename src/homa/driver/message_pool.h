@@ -45,6 +45,7 @@ class MessageBuffer {
  private:
   friend class MessagePool;
   struct Block;
+  static Block* block_of(BufferId id);
   explicit MessageBuffer(Block* block) : block_(block) {}
   Block* block_ = nullptr;
 };

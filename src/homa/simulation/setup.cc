@@ -1,6 +1,7 @@
 #include "homa/simulation/setup.h"
 
 #include <algorithm>
+#include <cmath>
 #include <array>
 
 #include <fmt/format.h>
@@ -113,7 +114,7 @@ Result<void> configure_atc(Setup& setup) {
     unscheduled += std::min(point.length, c.rtt_bytes) * (point.fraction - before);
     before = point.fraction;
   }
-  const auto levels = static_cast<std::uint32_t>(all * unscheduled / setup.workload.mean() + 0.5);
+  const auto levels = static_cast<std::uint32_t>(std::lround(all * unscheduled / setup.workload.mean()));
   c.cutoffs = setup.workload.cutoffs(c.rtt_bytes, c.num_priorities, std::max(1u, levels));
   setup.messages_per_second = kAtcGbps[index] * 1e9 / (16 * setup.workload.mean()) * setup.options.load.value_or(1);
   setup.warmup = Duration::milliseconds(kAtcWindows[index].warmup_ms);
@@ -190,7 +191,7 @@ std::int64_t ideal_ns(const Setup& setup, std::uint32_t length, bool same_rack) 
   ns += static_cast<double>((t.send_delay + t.receive_delay).nanoseconds);
   ns += static_cast<double>(t.switch_delay.nanoseconds) * (same_rack ? 1 : 3);
   ns += first * (same_rack ? host_ns_per_byte : 2 * core_ns_per_byte + host_ns_per_byte);
-  return static_cast<std::int64_t>(ns + 0.5);
+  return std::llround(ns);
 }
 
 }  // namespace godwit::homa::simulation
