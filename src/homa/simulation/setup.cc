@@ -1,8 +1,8 @@
 #include "homa/simulation/setup.h"
 
 #include <algorithm>
-#include <cmath>
 #include <array>
+#include <cmath>
 
 #include <fmt/format.h>
 
