@@ -95,7 +95,7 @@ class Owner {
     for (const Port port : {Port{1}, client_port_}) {
       const std::optional<Event> event = endpoint_.poll_event(port);
       if (!event) continue;
-      placed_.erase(event->rpc);
+      if (event->kind != Event::Kind::failed) placed_.erase(event->rpc);  // a failure gives nothing: its bytes are released
       if (event->kind == Event::Kind::request) requests_.push_back(event->rpc);
     }
   }
