@@ -201,7 +201,6 @@ TEST(Driver, JunkIsCountedAndChangesNothing) {
 TEST(Driver, SegmentsGoAsOneAndComeAsOneWhereTheKernelCan) {
   const std::unique_ptr<Driver> server = open(options_of());
   const std::unique_ptr<Driver> client = open(options_of());
-  if (!client->socket().has_gso() || !server->socket().has_gro()) GTEST_SKIP() << "this kernel has no UDP GSO or GRO";
   ASSERT_TRUE(server->open_port(kEcho));
   const Port from = *client->open_port(kNoPort);
   const std::uint32_t length = 8 * 1412;
@@ -213,7 +212,9 @@ TEST(Driver, SegmentsGoAsOneAndComeAsOneWhereTheKernelCan) {
   while (!request) request = next_event(*server);
   EXPECT_EQ(request->event.length, length);
   EXPECT_EQ(server->socket().counters().datagrams_received, 8U);
-  EXPECT_GE(server->socket().counters().coalesced_receptions, 1U);
+  // A kernel without them carries the same datagrams one by one.
+  const bool together = client->socket().has_gso() && server->socket().has_gro();
+  EXPECT_EQ(server->socket().counters().coalesced_receptions >= 1, together);
 }
 
 TEST(Driver, AShortCallTakesOneSystemCallToSendAndOneToReceive) {
