@@ -28,8 +28,6 @@ struct DriverOptions {
   std::uint64_t outbound_bytes_max = 64ULL << 20;
   // Bytes of buffers kept for reuse.
   std::size_t kept_bytes_max = 64U << 20;
-  // Receive in the call that waits, where datagrams come thick and fast and no wake() is needed: one system call less.
-  bool wait_in_receive = true;
 };
 
 // What the application gets, with the message's bytes (none for a failure).

@@ -35,7 +35,6 @@ Outcome<std::unique_ptr<Transport>> Transport::open(const TransportOptions& opti
   auto impl = std::make_unique<Impl>();
   Result<DriverOptions> settings = driver_options(options, impl->facts);
   if (!settings) return std::unexpected(failure_of(settings.error()));
-  settings->wait_in_receive = !options.threaded;
   Result<std::unique_ptr<Driver>> driver = Driver::open(*settings);
   if (!driver) return std::unexpected(failure_of(driver.error()));
   impl->driver = std::move(*driver);
