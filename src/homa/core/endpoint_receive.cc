@@ -116,6 +116,8 @@ RpcIndex Endpoint::admit(const Arrival& in, const Data& data) {
   inbound_bytes_ += data.message_length;
   ++peer.rpcs;
   peers_.note_use(at);
+  // Now it is one that we know. A peer that begins hundreds of calls at once may not have read yet what we ask about the first.
+  Resender::handle_sign_of_life(peer);
   start_aging(in.now, index);
   return index;
 }

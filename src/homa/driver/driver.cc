@@ -17,7 +17,8 @@ namespace {
 
 // Datagrams below go to the core before longer ones of the same batch: grants and short messages stay ahead.
 constexpr std::size_t kShortDatagram = 1400;
-// Batches taken in before anything is sent, when datagrams come faster than they are handled.
+// Batches taken in before anything is sent, when datagrams come faster than they are handled; and sent before anything is taken
+// in: a peer that hears no answer while thousands of ours go out would take us for dead.
 constexpr int kBatchesPerTurn = 16;
 constexpr Duration kSendAgain = Duration::microseconds(100);
 
@@ -117,10 +118,14 @@ std::optional<Delivery> Driver::poll_event(Port port) {
 
 void Driver::transmit() {
   send_again_.reset();
-  while (true) {
+  for (int batches = 0;; ++batches) {
     if (outgoing_begin_ == outgoing_end_) {
       outgoing_begin_ = outgoing_end_ = 0;
       const Instant at = now();
+      if (batches >= kBatchesPerTurn) {
+        send_again_ = at;
+        break;
+      }
       while (outgoing_end_ < outgoing_.size() && endpoint_.poll_transmit(at, outgoing_[outgoing_end_].packet)) {
         OutDatagram& datagram = outgoing_[outgoing_end_++];
         datagram.data =

@@ -144,6 +144,27 @@ TEST(LinkFacts, LoopbackIsKnown) {
   EXPECT_FALSE(link_facts(PeerAddress{}).is_loopback);
 }
 
+TEST(Driver, LooksAtWhatCameBetweenOneThousandDatagramsAndTheNext) {
+  const std::unique_ptr<Driver> client = open(options_of());
+  const Port port = *client->open_port(kNoPort);
+  const PeerAddress nobody_reads = client->socket().local_address();
+  constexpr std::uint64_t kCalls = 3000;
+  for (std::uint64_t i = 0; i < kCalls; ++i)
+    ASSERT_TRUE(client->call(port, nobody_reads, kEcho, client->pool().take(100), 100, i));
+  std::uint64_t sent = 0;
+  while (sent < kCalls) {
+    client->transmit();
+    const std::uint64_t now_sent = client->socket().counters().datagrams_sent;
+    EXPECT_LE(now_sent - sent, 1100U);
+    ASSERT_GT(now_sent, sent);
+    sent = now_sent;
+    const std::uint64_t looked = client->socket().counters().receive_calls;
+    if (sent < kCalls) client->wait(Instant::never());
+    if (sent < kCalls) EXPECT_GT(client->socket().counters().receive_calls, looked);
+  }
+  EXPECT_EQ(client->sleeps(), 0U);
+}
+
 TEST(Driver, TenThousandIdlePeersWantNoWakeUps) {
   const std::unique_ptr<Driver> server = open(options_of());
   ASSERT_TRUE(server->open_port(kEcho));
