@@ -259,6 +259,77 @@ TEST(Driver, AShortCallTakesOneSystemCallToSendAndOneToReceive) {
   EXPECT_EQ(client->socket().counters().send_calls, 1U);
 }
 
+TEST(Driver, ManyShortCallsToOnePeerGoAsOneWhereTheKernelCan) {
+  const std::unique_ptr<Driver> server = open(options_of());
+  const std::unique_ptr<Driver> client = open(options_of());
+  ASSERT_TRUE(server->open_port(kEcho));
+  const Port from = *client->open_port(kNoPort);
+  const PeerAddress at = server->socket().local_address();
+  // The last of a run may be shorter; one of another length begins the next.
+  const std::uint32_t lengths[] = {100, 100, 100, 100, 60, 200, 200};
+  for (const std::uint32_t length : lengths) {
+    MessageBuffer bytes = client->pool().take(length);
+    std::memset(bytes.data(), static_cast<int>(length), length);
+    ASSERT_TRUE(client->call(from, at, kEcho, std::move(bytes), length, length));
+  }
+  client->transmit();
+  EXPECT_EQ(client->socket().counters().datagrams_sent, 7U);
+  if (client->socket().has_gso()) EXPECT_EQ(client->socket().counters().segmented_sends, 2U);
+  for (const std::uint32_t length : lengths) {
+    std::optional<Delivery> request;
+    while (!request) request = next_event(*server);
+    ASSERT_EQ(request->event.length, length);
+    for (std::uint32_t i = 0; i < length; ++i) ASSERT_EQ(request->bytes.data()[i], static_cast<std::byte>(length)) << i;
+  }
+}
+
+TEST(Driver, WhereOnlyTicksAreDueAWaitIsOneSystemCall) {
+  DriverOptions options = options_of();
+  options.wait_in_receive = true;
+  const std::unique_ptr<Driver> server = open(options);
+  const std::unique_ptr<Driver> client = open(options);
+  ASSERT_TRUE(server->open_port(kEcho));
+  const Port from = *client->open_port(kNoPort);
+  const auto echo_once = [&] {
+    ASSERT_TRUE(client->call(from, server->socket().local_address(), kEcho, client->pool().take(100), 100, 7));
+    client->transmit();
+    std::optional<Delivery> request;
+    while (!request) {
+      server->wait(Instant::never());
+      request = server->poll_event(kEcho);
+    }
+    ASSERT_TRUE(server->reply(request->event.rpc, std::move(request->bytes), 100));
+    server->transmit();
+    std::optional<Delivery> response;
+    while (!response) {
+      client->wait(Instant::never());
+      response = client->poll_event(from);
+    }
+  };
+  echo_once();
+  const std::uint64_t sleeps = client->sleeps() + server->sleeps();
+  for (int i = 0; i < 20; ++i) echo_once();
+  // Not one each: a kernel that delivers late makes some of them sleep.
+  EXPECT_LT(client->sleeps() + server->sleeps(), sleeps + 20);
+  // Silence is waited for exactly: the wait in the receive gives up, and the next one is a sleep until the tick.
+  ASSERT_TRUE(client->call(from, server->socket().local_address(), kEcho, client->pool().take(100), 100, 8));
+  client->transmit();
+  client->wait(Instant::never());
+  client->wait(Instant::never());
+  EXPECT_GT(client->sleeps() + server->sleeps(), sleeps);
+}
+
+TEST(Driver, AWakeUpEndsAWaitInTheReceive) {
+  DriverOptions options = options_of();
+  options.wait_in_receive = true;
+  const std::unique_ptr<Driver> driver = open(options);
+  Stranger().send(driver->socket().local_address(), as_bytes("junk"));
+  driver->wait(Instant::never());
+  std::thread other([&] { driver->wake(); });
+  driver->wait(Instant::never());
+  other.join();
+}
+
 TEST(Driver, AWakeUpEndsAWait) {
   const std::unique_ptr<Driver> driver = open(options_of());
   std::thread other([&] { driver->wake(); });
