@@ -9,16 +9,19 @@ import time
 from absent import absent_reads
 from exports import exports
 from homa import echoes
+from homa_simulated import simulated
 from moves import memory_to_memory, peak_memory, sparse_file_to_file
 from world import World, cpu_name
 
 LINES = {"move": memory_to_memory, "sparse": sparse_file_to_file, "export": exports, "absent": absent_reads, "peak": peak_memory,
-         "homa": echoes}
+         "homa": echoes, "homa-simulated": simulated}
+# Not unless named: it takes an hour, and does not depend on the machine.
+NOT_BY_DEFAULT = ("homa-simulated",)
 
 
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
-    parser.add_argument("lines", nargs="*", help="which: " + ", ".join(LINES) + " (default: all)")
+    parser.add_argument("lines", nargs="*", help="which: " + ", ".join(LINES) + " (default: all but " + ", ".join(NOT_BY_DEFAULT) + ")")
     parser.add_argument("--rounds", type=int, default=5, help="repetitions of each, interleaved; medians count")
     parser.add_argument("--silo-rounds", type=int, default=2, help="of the original, which takes its time")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a load below 1")
@@ -31,6 +34,9 @@ def parse(arguments):
     parser.add_argument("--absent-mib", type=int, default=1024)
     parser.add_argument("--peak-mib", type=int, default=8192)
     parser.add_argument("--homa-seconds", type=float, default=1, help="of each measurement of an echo")
+    parser.add_argument("--homa-seeds", type=int, default=3, help="of each simulated figure, but W5's")
+    parser.add_argument("--homa-setup", default="sigcomm18", help="sigcomm18 is what the bars are for; rack16 is quick")
+    parser.add_argument("--homa-scale", type=float, default=1, help="of the simulated times; below 1 only to try the script")
     parser.add_argument("--disk", default=os.environ.get("TMPDIR", "/var/tmp"), help="folder for files on a disk")
     parser.add_argument("--json", default=None, help="where the figures go (default: bench/results/latest.json)")
     options = parser.parse_args(arguments)
@@ -50,7 +56,7 @@ def main():
         print(f"{cpu_name()}, {os.cpu_count()} CPUs, Linux {os.uname().release}, load {load:.2f}, "
               + time.strftime("%Y-%m-%d", time.gmtime()))
         print("limits now, one core (TCP: one each), GB/s: " + ", ".join(f"{what} {rate:.2f}" for what, rate in limits.items()))
-        for name in options.lines or LINES:
+        for name in options.lines or [line for line in LINES if line not in NOT_BY_DEFAULT]:
             LINES[name](world)
         print(f"\nload at the end {os.getloadavg()[0]:.2f}")
         path = options.json or os.path.join(world.root, "bench", "results", "latest.json")
