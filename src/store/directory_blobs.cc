@@ -13,23 +13,11 @@
 
 #include <fmt/format.h>
 
+#include "net/descriptor.h"
+
 namespace godwit::store {
 
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-
- private:
-  int value_;
-};
 
 // The folder as blocking calls, on any thread.
 class Folder {
@@ -39,7 +27,7 @@ class Folder {
   const std::string& path() const { return path_; }
 
   Result<Bytes> get(const std::string& name, std::uint64_t size_max) {
-    const Descriptor file(::openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    const net::Descriptor file(::openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.get() < 0) return fail_errno("open", name);
     struct stat status{};
     if (::fstat(file.get(), &status) != 0) return fail_errno("open", name);
@@ -128,7 +116,7 @@ class Folder {
   }
 
   Result<bool> put_into(int descriptor, const std::string& temporary, const std::string& name, ConstBytes content) {
-    const Descriptor file(descriptor);
+    const net::Descriptor file(descriptor);
     if (file.get() < 0) return fail_errno("create", temporary);
     Result<bool> stored = true;
     if (Result<void> written = write_all(file.get(), name, content); !written) stored = fail(written.error());
@@ -160,7 +148,7 @@ class Folder {
     return true;
   }
 
-  const Descriptor folder_;
+  const net::Descriptor folder_;
   const std::string path_;
   const std::uint64_t salt_;
   std::atomic<std::uint64_t> next_temporary_ = 0;
