@@ -89,8 +89,26 @@ void look_at_link(Report& report, const homa::LinkFacts& facts, const HomaLinkOp
   if (facts.speed_mbps)
     return report.fine("link speed", fmt::format("{} Mb/s, as the card says; senders are paced to it", *facts.speed_mbps));
   if (facts.is_loopback) return report.note("link speed", "loopback is not paced");
-  report.wrong("link speed", "the card does not tell it, so senders are not paced, and queues build up behind them",
+  report.wrong("link speed",
+               "the card does not tell it; senders are paced by how fast long messages are received, not at all before the first",
                "say it: --link-mbps, TransportOptions::link_mbps");
+}
+
+void explain_rtt_bytes(Report& report, const homa::Pace& pace, std::uint32_t suits) {
+  const std::string here = fmt::format("{} suits this way; ", suits);
+  switch (pace.rtt_from) {
+    case homa::Origin::said:
+      return report.note("rtt_bytes", here + fmt::format("you say {}, without which it would be measured", pace.rtt_bytes));
+    case homa::Origin::measured:
+      return report.note("rtt_bytes",
+                         here + fmt::format("this transport measured {} (round trip {:.1f} us, link {} Mb/s), and goes by it",
+                                            pace.rtt_bytes, static_cast<double>(pace.round_trip->count()) / 1e3, pace.link_mbps));
+    default:
+      return report.note("rtt_bytes",
+                         here + fmt::format("{} is assumed here: on loopback, and where the link's speed is not known, "
+                                            "it is not measured",
+                                            pace.rtt_bytes));
+  }
 }
 
 int measure_way(Console& console, Report& report, const HomaDoctorOptions& options, const homa::Address& server) {
@@ -118,8 +136,7 @@ int measure_way(Console& console, Report& report, const HomaDoctorOptions& optio
   if (way->retransmitted_packets > 0)
     report.wrong("loss", fmt::format("{} packets had to be sent again", way->retransmitted_packets),
                  "larger socket buffers on both sides (above), or a lower --link-mbps");
-  report.note("rtt_bytes",
-              fmt::format("{} suits this way: TransportOptions::rtt_bytes, --rtt-bytes (60000 otherwise)", way->rtt_bytes));
+  explain_rtt_bytes(report, (*transport)->pace(), way->rtt_bytes);
   return kDone;
 }
 

@@ -19,8 +19,8 @@ void add_link_options(CLI::App& app, HomaLinkOptions& o) {
   app.add_option("--homa-port", o.homa_port, "the service's Homa port, 1 to 32767")->capture_default_str();
   app.add_option("--bind", o.bind, "our own address (default: the one towards the other side)");
   app.add_option("--mtu", o.mtu, "bytes that the whole way carries in one packet (default: the interface's)");
-  app.add_option("--link-mbps", o.link_mbps, "the link's speed, 0: do not pace (default: as the card says)");
-  app.add_option("--rtt-bytes", o.rtt_bytes, "what the link carries in a round trip (default 60000)");
+  app.add_option("--link-mbps", o.link_mbps, "the link's speed, 0: do not pace (default: as the card says, else measured)");
+  app.add_option("--rtt-bytes", o.rtt_bytes, "what the link carries in a round trip (default: measured, 60000 at first)");
   app.add_option("--tick-ms", o.tick_ms, "the protocol's clock: after 65 silent ticks the other side is given up")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));

@@ -42,6 +42,9 @@ struct Config {
 
   // 0: no pacing.
   std::uint32_t link_mbps = 10'000;
+  // The two above are only the start: WayEstimate finds them out.
+  bool adapt_rtt_bytes = false;
+  bool adapt_link = false;
   // The estimate of the link errs on the slow side; without it queues build at the card.
   std::uint32_t link_margin_permille = 10;
   Duration max_nic_queue{2'000};

@@ -20,6 +20,7 @@ std::uint64_t first_even_id(Random& random, std::optional<RpcId> given) {
 
 Endpoint::Endpoint(const Config& config, Random random, std::optional<RpcId> first_id)
     : config_(config),
+      way_(config_),
       peers_(config_, random.next()),
       rpcs_(random.next()),
       sender_(config_, rpcs_),
@@ -107,6 +108,7 @@ bool Endpoint::handle_discard(Instant now, RpcHandle handle) {
 void Endpoint::start_sending(Instant now, RpcIndex index, std::uint32_t length, BufferId buffer) {
   Rpc& rpc = rpcs_.at(index);
   rpc.state = RpcState::outgoing;
+  rpc.way = {};
   rpc.out.start(length, config_.rtt_bytes, config_.max_data, buffer);
   start_aging(now, index);
   sender_.handle_permission(index);

@@ -33,6 +33,7 @@
 #include "homa/core/rpc_table.h"
 #include "homa/core/sender.h"
 #include "homa/core/socket_table.h"
+#include "homa/core/way_estimate.h"
 
 namespace godwit::homa {
 
@@ -166,7 +167,9 @@ class Endpoint {
   Instant next_tick() const { return rpcs_.any_aging() ? *next_tick_ : Instant::never(); }
   Instant next_transmit() const { return sender_.next_deadline(); }
 
+  // As it is now: rtt_bytes and link_mbps may have been found out meanwhile.
   const Config& config() const { return config_; }
+  const WayEstimate& way() const { return way_; }
   const Counters& counters() const { return counters_; }
   const Cutoffs& cutoffs() const { return allocator_.current(); }
   std::uint32_t rpc_count() const { return rpcs_.count(); }
@@ -198,7 +201,7 @@ class Endpoint {
   Placement merge(const Arrival& in, const Data& data, RpcIndex index);
   RpcIndex admit(const Arrival& in, const Data& data);
   void complete(Instant now, RpcIndex index);
-  void handle_grant(const Grant& grant, RpcIndex index);
+  void handle_grant(const Arrival& in, const Grant& grant, RpcIndex index);
   void handle_resend(const Arrival& in, const Resend& resend, RpcIndex index);
   void resend_range(const Resend& resend, RpcIndex index);
   void handle_unknown(const Arrival& in, RpcIndex index);
@@ -215,6 +218,9 @@ class Endpoint {
   bool transmit_control(Instant now, Transmit& out);
   void transmit_data(Instant now, const Sender::Choice& choice, Transmit& out);
   void count_sent(Instant now, const Transmit& out, PacketType type, bool is_ipv4);
+  void learn_from_answer(Instant now, Rpc& rpc);
+  void learn_from_grant(Instant now, Rpc& rpc, std::uint32_t offset);
+  void adapt();
 
   void run_tick(Instant now);
   void run_grants();
@@ -227,7 +233,8 @@ class Endpoint {
   void end_rpc(Instant now, RpcIndex index, Retire retire);
   void release_admission(Rpc& rpc);
 
-  const Config config_;
+  Config config_;  // the roles look at it; only adapt() changes it
+  WayEstimate way_;
   PeerTable peers_;
   RpcTable rpcs_;
   SocketTable sockets_;

@@ -1,5 +1,6 @@
 // What a packet that came in means: the table of homa.md 7 and the states of homa.md 8.
 #include <algorithm>
+#include <utility>
 
 #include "homa/core/acks.h"
 #include "homa/core/endpoint.h"
@@ -34,7 +35,7 @@ Placement Endpoint::handle_packet(Instant now, const PeerAddress& from, ConstByt
   switch (packet->type()) {
     case PacketType::data: return handle_data(in, std::get<Data>(packet->body), index);
     case PacketType::grant:
-      index == kNoRpcIndex ? void(++counters_.dropped_unknown_rpc) : handle_grant(std::get<Grant>(packet->body), index);
+      index == kNoRpcIndex ? void(++counters_.dropped_unknown_rpc) : handle_grant(in, std::get<Grant>(packet->body), index);
       break;
     case PacketType::resend: handle_resend(in, std::get<homa::Resend>(packet->body), index); break;
     case PacketType::unknown: index == kNoRpcIndex ? void(++counters_.dropped_unknown_rpc) : handle_unknown(in, index); break;
@@ -116,6 +117,8 @@ RpcIndex Endpoint::admit(const Arrival& in, const Data& data) {
   inbound_bytes_ += data.message_length;
   ++peer.rpcs;
   peers_.note_use(at);
+  // Now it is one that we know. A peer that begins hundreds of calls at once may not have read yet what we ask about the first.
+  Resender::handle_sign_of_life(peer);
   start_aging(in.now, index);
   return index;
 }
@@ -126,6 +129,7 @@ Placement Endpoint::merge(const Arrival& in, const Data& data, RpcIndex index) {
   if (is_first) rpc.in.start(data.message_length);
   if (rpc.is_client() && rpc.state == RpcState::outgoing) {
     rpc.state = RpcState::incoming;  // the response says that the request has arrived
+    if (rpc.out.length <= config_.max_data) learn_from_answer(in.now, rpc);
     sender_.withdraw(index);
   }
   const InboundMessage::Merged merged =
@@ -176,10 +180,11 @@ void Endpoint::tell_cutoffs(const Arrival& in, const Data& data, PeerIndex at) {
   reply(in, CutoffsUpdate{own.longest, own.version});
 }
 
-void Endpoint::handle_grant(const Grant& grant, RpcIndex index) {
+void Endpoint::handle_grant(const Arrival& in, const Grant& grant, RpcIndex index) {
   Rpc& rpc = rpcs_.at(index);
   Resender::handle_answer(rpc);
   if (rpc.state != RpcState::outgoing) return;
+  learn_from_grant(in.now, rpc, std::min(grant.offset, rpc.out.length));
   rpc.out.grant(grant.offset);
   rpc.out.scheduled_priority = std::min<std::uint8_t>(grant.priority, config_.num_priorities - 1);
   sender_.handle_permission(index);
@@ -201,12 +206,39 @@ void Endpoint::handle_resend(const Arrival& in, const homa::Resend& resend, RpcI
   resend_range(resend, index);
 }
 
+// The first GRANT answers the first packet; those that follow tell how fast the rest arrives.
+void Endpoint::learn_from_grant(Instant now, Rpc& rpc, std::uint32_t offset) {
+  learn_from_answer(now, rpc);
+  WayState& way = rpc.way;
+  if (!way.measures_grants || offset < way.from) {
+    way = {.since = now, .from = offset, .awaits_answer = false, .measures_grants = true};
+    return;
+  }
+  if (offset - way.from < way_.delivery_bytes_min() || now - way.since < WayEstimate::kDeliveryTimeMin) return;
+  way_.handle_delivery(now, offset - way.from, now - way.since);
+  way.since = now;
+  way.from = offset;
+  adapt();
+}
+
+void Endpoint::learn_from_answer(Instant now, Rpc& rpc) {
+  if (!std::exchange(rpc.way.awaits_answer, false)) return;
+  way_.handle_round_trip(now, now - rpc.way.since);
+  adapt();
+}
+
+void Endpoint::adapt() {
+  config_.rtt_bytes = way_.rtt_bytes();
+  config_.link_mbps = way_.link_mbps();
+}
+
 // The receiver counts on this range: if it never was granted, its GRANT was lost, and this is one.
 void Endpoint::resend_range(const homa::Resend& resend, RpcIndex index) {
   Rpc& rpc = rpcs_.at(index);
   const std::uint32_t end =
       static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{resend.offset} + resend.length, rpc.out.length));
   rpc.out.grant(end);
+  rpc.way = {};
   if (rpc.state == RpcState::outgoing) sender_.handle_permission(index);
   if (resend.offset > rpc.out.sent) return;
   sender_.handle_resend(index, resend.offset, end, std::min<std::uint8_t>(resend.priority, config_.num_priorities - 1));
@@ -226,6 +258,7 @@ void Endpoint::handle_unknown(const Arrival& in, RpcIndex index) {
   }
   if (rpc.state != RpcState::outgoing || rpc.out.has_permitted_unsent()) return;  // a restart is under way
   rpc.out.restart();
+  rpc.way = {};
   rpc.sending.again = {};
   sender_.handle_permission(index);
 }

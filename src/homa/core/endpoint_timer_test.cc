@@ -159,6 +159,17 @@ TEST(HomaTimers, AnyPacketForAKnownRpcShowsThatThePeerLives) {
   }
 }
 
+TEST(HomaTimers, ARequestThatBeginsShowsThatThePeerLives) {
+  Scene scene;
+  scene.give(RpcId{2}, Scene::data(20'000));
+  for (std::uint64_t id = 4; id < 20; id += 2) {
+    scene.ticks(10);
+    scene.give(RpcId{id}, Scene::data(100));
+  }
+  EXPECT_EQ(scene.endpoint().counters().peers_dead, 0u) << "after 80 ticks in which it answered none of our RESENDs";
+  EXPECT_EQ(scene.endpoint().rpc_count(), 9u);
+}
+
 TEST(HomaTimers, OneRpcOfAPeerAsksAtATimeInTurn) {
   Scene scene;
   const RpcId first = scene.call(100).id, second = scene.call(100).id, third = scene.call(100).id;

@@ -27,7 +27,7 @@ bool Endpoint::transmit_control(Instant now, Transmit& out) {
 }
 
 void Endpoint::transmit_data(Instant now, const Sender::Choice& choice, Transmit& out) {
-  const Rpc& rpc = rpcs_.at(choice.rpc);
+  Rpc& rpc = rpcs_.at(choice.rpc);
   Peer& peer = peers_.at(rpc.peer);
   Data data{.message_length = rpc.out.length,
             .incoming = rpc.out.incoming(choice.offset + choice.length, config_.max_data),
@@ -38,6 +38,7 @@ void Endpoint::transmit_data(Instant now, const Sender::Choice& choice, Transmit
             .ack = take_newest_ack(peer)};
   if (data.ack.client_id != kNoRpc) peers_.note_use(rpc.peer);
   if (data.retransmit) ++counters_.retransmitted_packets;
+  if (choice.offset == 0 && !data.retransmit) rpc.way = {.since = now, .awaits_answer = true};
   out.to = peer.address;
   out.priority = choice.is_resend ? choice.resend_priority
                  : choice.offset < rpc.out.unscheduled

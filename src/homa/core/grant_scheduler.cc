@@ -24,8 +24,6 @@ GrantScheduler::GrantScheduler(const Config& config, RpcTable& rpcs, PeerTable& 
     : config_(config),
       rpcs_(rpcs),
       peers_(peers),
-      threshold_(static_cast<std::uint32_t>(
-          std::max<std::uint64_t>(1, std::uint64_t{config.rtt_bytes} * config.duty_cycle_permille / 1000))),
       pity_after_(pity_interval(config)),
       ranking_(config.max_overcommit),
       stalled_ranking_(config.max_overcommit),
@@ -131,11 +129,14 @@ void GrantScheduler::run_ranks(const PeerRanking& ranking, std::uint8_t top) {
   const std::size_t count = ranking.count();
   ranks_.assign(ranking.first().begin(), ranking.first().end());
   std::int64_t available = std::int64_t{config_.max_overcommit} * config_.rtt_bytes - static_cast<std::int64_t>(extra_);
+  // With so much on the way, a message gets no more for now.
+  const std::uint64_t threshold =
+      std::max<std::uint64_t>(1, std::uint64_t{config_.rtt_bytes} * config_.duty_cycle_permille / 1000);
   for (std::size_t rank = 1; rank <= ranks_.size(); ++rank) {
     const RpcIndex index = ranks_[rank - 1].best;
     const InboundMessage& in = rpcs_.at(index).in;
     available -= static_cast<std::int64_t>(capped_on_the_way(in));
-    if (in.on_the_way() >= threshold_) continue;
+    if (in.on_the_way() >= threshold) continue;
     const std::uint32_t wanted = std::max(in.incoming() + config_.grant_increment, in.received() + config_.rtt_bytes);
     const std::uint32_t offset = std::min(wanted, in.length());
     available -= offset - in.incoming();

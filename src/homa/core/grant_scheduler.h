@@ -53,7 +53,6 @@ class GrantScheduler {
   const Config& config_;
   RpcTable& rpcs_;
   PeerTable& peers_;
-  const std::uint32_t threshold_;               // with so much on the way, a message gets no more for now
   const std::int64_t pity_after_;               // bytes granted normally between two pity grants; 0: none
   PeerRanking ranking_;                         // peers by their best message that is not stalled
   PeerRanking stalled_ranking_;                 // by their best stalled one

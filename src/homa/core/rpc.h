@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "base/time.h"
 #include "homa/core/ids.h"
 #include "homa/core/inbound_message.h"
 #include "homa/core/outbound_message.h"
@@ -43,6 +44,14 @@ struct GrantState {
   bool is_stalled = false;  // from a RESEND or BUSY until the next DATA
 };
 
+// What the sending of our message says about the way; see WayEstimate.
+struct WayState {
+  Instant since;                 // its first packet's time; then that of the first grant of the stretch
+  std::uint32_t from = 0;        // how far that one granted
+  bool awaits_answer = false;    // the first packet went out, nothing came back, nothing was sent again
+  bool measures_grants = false;  // `since` and `from` begin a stretch of grants
+};
+
 struct TimerState {
   std::uint32_t silent_ticks = 0;
   std::uint32_t unanswered = 0;     // RESENDs for it since it was last heard of
@@ -69,6 +78,7 @@ struct Rpc {
 
   OutboundMessage out;
   SenderState sending;
+  WayState way;
   InboundMessage in;
   GrantState granting;
   TimerState timing;

@@ -42,6 +42,7 @@ RpcIndex RpcTable::create(RpcId id, PeerIndex peer, Port local, Port remote) {
   rpc.is_admitted = false;
   rpc.out = {};
   rpc.sending = {};
+  rpc.way = {};
   rpc.in.clear();
   rpc.granting = {};
   rpc.timing = {};

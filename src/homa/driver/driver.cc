@@ -17,9 +17,12 @@ namespace {
 
 // Datagrams below go to the core before longer ones of the same batch: grants and short messages stay ahead.
 constexpr std::size_t kShortDatagram = 1400;
-// Batches taken in before anything is sent, when datagrams come faster than they are handled.
+// Batches taken in before anything is sent, when datagrams come faster than they are handled; and sent before anything is taken
+// in: a peer that hears no answer while thousands of ours go out would take us for dead.
 constexpr int kBatchesPerTurn = 16;
 constexpr Duration kSendAgain = Duration::microseconds(100);
+// No wait in the receiving call is longer: a tick of the slowest kernel's timer.
+constexpr Duration kReceiveWaitMax = Duration::milliseconds(10);
 
 timespec timespec_of(Duration d) {
   return {static_cast<time_t>(d.nanoseconds / 1'000'000'000), static_cast<long>(d.nanoseconds % 1'000'000'000)};
@@ -117,10 +120,14 @@ std::optional<Delivery> Driver::poll_event(Port port) {
 
 void Driver::transmit() {
   send_again_.reset();
-  while (true) {
+  for (int batches = 0;; ++batches) {
     if (outgoing_begin_ == outgoing_end_) {
       outgoing_begin_ = outgoing_end_ = 0;
       const Instant at = now();
+      if (batches >= kBatchesPerTurn) {
+        send_again_ = at;
+        break;
+      }
       while (outgoing_end_ < outgoing_.size() && endpoint_.poll_transmit(at, outgoing_[outgoing_end_].packet)) {
         OutDatagram& datagram = outgoing_[outgoing_end_++];
         datagram.data =
@@ -183,8 +190,9 @@ void Driver::take_in(Instant at, const Arrived& arrived) {
 }
 
 // Whether as many came as one call can bring, so that more may wait.
-bool Driver::take_in(Instant at) {
-  const std::span<const Arrived> batch = socket_->receive();
+bool Driver::take_in(Instant& at, bool may_wait) {
+  const std::span<const Arrived> batch = socket_->receive(may_wait);
+  if (may_wait) at = now();
   last_received_ = batch.size();
   if (batch.empty()) return false;
   for (const Arrived& arrived : batch)
@@ -196,10 +204,10 @@ bool Driver::take_in(Instant at) {
 }
 
 // False: more waits than a turn takes in.
-bool Driver::receive_waiting(Instant at) {
+bool Driver::receive_waiting(Instant& at, bool may_wait) {
   std::size_t total = 0;
   for (int batches = 0; batches < kBatchesPerTurn; ++batches) {
-    const bool more = take_in(at);
+    const bool more = take_in(at, may_wait && batches == 0);
     total += last_received_;
     last_received_ = total;
     if (!more) return true;
@@ -213,32 +221,44 @@ Instant Driver::next_due() const {
   return due;
 }
 
+// Its timer is coarse: silence is waited for by sleep(), after one such wait that brought nothing.
+bool Driver::may_wait_in_receive(Instant at, Instant latest) const {
+  if (!options_.wait_in_receive || last_received_ == 0) return false;
+  if (is_woken_.load(std::memory_order_relaxed) || outgoing_begin_ < outgoing_end_ || send_again_) return false;
+  return endpoint_.next_transmit() == Instant::never() && endpoint_.next_tick() > at && latest > at + kReceiveWaitMax;
+}
+
 void Driver::wait(Instant latest) {
-  const Instant begin = now();
-  Instant at = begin;
+  Instant at = now();
   const Instant until = std::min(latest, next_due());
-  bool is_drained = true;
-  // Where datagrams came in numbers, more will be there: then the first look need not be a sleep.
-  if (last_received_ > 1 || until <= at)
-    is_drained = receive_waiting(at);
-  else
-    last_received_ = 0;
-  if (last_received_ == 0 && until > at) {
-    const Duration patience = std::max(options_.spin, until - at < options_.pace_spin ? options_.pace_spin : Duration{});
-    const Instant spin_end = std::min(until, at + patience);
-    while (last_received_ == 0 && at < spin_end && !is_woken_.load(std::memory_order_relaxed)) {
-      at = now();
-      is_drained = receive_waiting(at);
-    }
-    if (last_received_ == 0 && at < until) {
-      sleep(at, until);
-      at = now();
-      is_drained = receive_waiting(at);
-    }
-  }
+  const bool in_receive = may_wait_in_receive(at, latest);
+  const bool is_drained =
+      in_receive && options_.spin == Duration{} ? receive_waiting(at, true) : look_then_wait(at, until, in_receive);
   report_unreachable();
   // Not before everything that waits has been handed in, or a process that was stopped would take its peers for dead.
   if (is_drained && endpoint_.next_deadline() <= at) endpoint_.handle_timeout(at);
+}
+
+bool Driver::look_then_wait(Instant& at, Instant until, bool in_receive) {
+  bool is_drained = true;
+  // Where datagrams came in numbers, more will be there: then the first look need not be a sleep.
+  if (last_received_ > 1 || until <= at)
+    is_drained = receive_waiting(at, false);
+  else
+    last_received_ = 0;
+  if (last_received_ > 0 || until <= at) return is_drained;
+  const Duration patience = std::max(options_.spin, until - at < options_.pace_spin ? options_.pace_spin : Duration{});
+  const Instant spin_end = std::min(until, at + patience);
+  while (last_received_ == 0 && at < spin_end && !is_woken_.load(std::memory_order_relaxed)) {
+    at = now();
+    is_drained = receive_waiting(at, false);
+  }
+  if (last_received_ > 0 || at >= until) return is_drained;
+  if (!in_receive) {
+    sleep(at, until);
+    at = now();
+  }
+  return receive_waiting(at, in_receive);
 }
 
 void Driver::sleep(Instant at, Instant until) {

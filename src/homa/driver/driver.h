@@ -22,6 +22,10 @@ struct DriverOptions {
   std::uint64_t seed = 0;
   // How long to look for datagrams without sleeping, before sleeping.
   Duration spin{};
+  // Where packets come one after another and only ticks are due, waits are in the receiving call itself: one system call instead
+  // of two, and no timer for each wait. wake() then ends a wait only after a tick of the kernel's timer, so not where threads
+  // hand work over.
+  bool wait_in_receive = false;
   // Waits for the link's pace that are shorter are spun away: the kernel's timers are not so exact. Needs a CPU to spare.
   Duration pace_spin{};
   // Bytes of messages being sent; more calls are refused (ErrorKind::busy) until some are done. Replies never are.
@@ -65,13 +69,14 @@ class Driver {
   void transmit();
   // Waits until datagrams come, something is due, wake() is called or `latest` comes; takes in what has come. transmit() before.
   void wait(Instant latest);
-  // Ends the wait() under way or the next one. Thread-safe.
+  // Ends the wait() under way or the next one: at once, or with `wait_in_receive` within 10 ms. Thread-safe.
   void wake();
 
   std::optional<Port> poll_readable() { return endpoint_.poll_readable(); }
   std::optional<Delivery> poll_event(Port port);
 
   std::uint64_t outbound_bytes() const { return outbound_bytes_; }
+  // Waits by a system call of their own.
   std::uint64_t sleeps() const { return sleeps_; }
   // Not 0: our datagrams were too long for the way to somebody; the least MTU that the network told, or 1 if it did not say.
   std::uint32_t narrow_mtu() const { return narrow_mtu_; }
@@ -84,9 +89,11 @@ class Driver {
     MessageBuffer bytes;
   };
 
-  bool receive_waiting(Instant now);
-  bool take_in(Instant now);
+  bool receive_waiting(Instant& now, bool may_wait);
+  bool take_in(Instant& now, bool may_wait);
   void take_in(Instant now, const Arrived& arrived);
+  bool look_then_wait(Instant& now, Instant until, bool in_receive);
+  bool may_wait_in_receive(Instant now, Instant latest) const;
   void place(const Placement& placement, const std::byte* datagram);
   Instant next_due() const;
   void sleep(Instant now, Instant until);

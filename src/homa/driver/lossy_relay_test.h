@@ -1,17 +1,14 @@
 // For tests: a UDP relay between one client and one server that loses, repeats and reorders datagrams by a seeded generator. It
-// runs on a thread of its own, waits for nothing but datagrams, and ends with the object.
+// has no thread: who turns client and server turns it, too, so that a machine that does not run one of three threads for half a
+// second can not make one side look dead to the other.
 #pragma once
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <thread>
-#include <vector>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/random.h"
@@ -29,18 +26,22 @@ class LossyRelay {
       : server_(server, false), faults_(faults), random_(seed) {
     inner_ = open();
     outer_ = open();
-    end_ = eventfd(0, EFD_CLOEXEC);
     sockaddr_storage own{};
     socklen_t size = sizeof own;
     EXPECT_EQ(getsockname(inner_, reinterpret_cast<sockaddr*>(&own), &size), 0);
     address_ = peer_address_of(own);
-    thread_ = std::thread([this] { run(); });
   }
   ~LossyRelay() {
-    const std::uint64_t one = 1;
-    EXPECT_EQ(write(end_, &one, sizeof one), static_cast<ssize_t>(sizeof one));
-    thread_.join();
-    for (const int descriptor : {inner_, outer_, end_}) close(descriptor);
+    close(inner_);
+    close(outer_);
+  }
+  LossyRelay(const LossyRelay&) = delete;
+  LossyRelay& operator=(const LossyRelay&) = delete;
+
+  // Carries what waits, both ways.
+  void turn() {
+    carry(inner_, outer_, true);
+    carry(outer_, inner_, false);
   }
 
   // What the client takes for the server.
@@ -59,20 +60,11 @@ class LossyRelay {
     return descriptor;
   }
 
-  void run() {
-    pollfd descriptors[3] = {{inner_, POLLIN, 0}, {outer_, POLLIN, 0}, {end_, POLLIN, 0}};
-    while (poll(descriptors, 3, -1) >= 0 && descriptors[2].revents == 0) {
-      if (descriptors[0].revents != 0) carry(inner_, outer_, true);
-      if (descriptors[1].revents != 0) carry(outer_, inner_, false);
-    }
-  }
-
   void carry(int from, int to, bool to_server) {
-    Bytes datagram(65536);
-    sockaddr_storage sender{};
-    socklen_t size = sizeof sender;
     while (true) {
-      const ssize_t got = recvfrom(from, datagram.data(), datagram.size(), 0, reinterpret_cast<sockaddr*>(&sender), &size);
+      sockaddr_storage sender{};
+      socklen_t size = sizeof sender;
+      const ssize_t got = recvfrom(from, datagram_.data(), datagram_.size(), 0, reinterpret_cast<sockaddr*>(&sender), &size);
       if (got < 0) return;
       if (to_server) {
         client_ = KernelAddress(peer_address_of(sender), false);
@@ -86,7 +78,7 @@ class LossyRelay {
       }
       const KernelAddress& target = to_server ? server_ : client_;
       Bytes& held = held_[to_server];
-      const Bytes now(datagram.begin(), datagram.begin() + got);
+      const Bytes now(datagram_.begin(), datagram_.begin() + got);
       if (held.empty() && random_.chance(faults_.reordering)) {
         held = now;  // goes behind the next one
         continue;
@@ -106,13 +98,13 @@ class LossyRelay {
   const KernelAddress server_;
   const Faults faults_;
   Random random_;
-  int inner_, outer_, end_;
+  int inner_, outer_;
+  Bytes datagram_ = Bytes(65536);
   PeerAddress address_;
   KernelAddress client_;
   bool has_client_ = false;
   Bytes held_[2];
-  std::atomic<std::uint64_t> lost_ = 0, relayed_ = 0;
-  std::thread thread_;
+  std::uint64_t lost_ = 0, relayed_ = 0;
 };
 
 }  // namespace godwit::homa

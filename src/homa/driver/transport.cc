@@ -23,6 +23,11 @@ std::unexpected<Failure> fail_with(Reason reason, std::string text) {
   return std::unexpected(Failure{reason, std::move(text)});
 }
 
+std::string_view text_of(Origin origin) {
+  constexpr std::array<std::string_view, 4> kTexts = {"as said", "as the card says", "measured", "assumed"};
+  return kTexts[static_cast<std::size_t>(origin)];
+}
+
 std::unexpected<Failure> fail_stopped() {
   return fail_with(Reason::shut_down, "the transport was stopped");
 }
@@ -41,6 +46,8 @@ Outcome<std::unique_ptr<Transport>> Transport::open(const TransportOptions& opti
   Result<Port> port = impl->driver->open_port(kNoPort);
   if (!port) return std::unexpected(failure_of(port.error()));
   impl->client_port = *port;
+  impl->is_link_said = options.link_mbps.has_value();
+  impl->is_rtt_said = options.rtt_bytes.has_value();
   impl->is_threaded = options.threaded;
   std::unique_ptr<Transport> transport(new Transport(std::move(impl)));
   if (options.threaded) {
@@ -467,6 +474,26 @@ std::optional<std::string> Transport::frozen_trace() {
   return text;
 }
 
+Pace Transport::pace() const {
+  Pace out;
+  impl_->run_there([&] {
+    const Endpoint& endpoint = impl_->driver->endpoint();
+    const Config& config = endpoint.config();
+    const std::optional<Duration> round_trip = endpoint.way().round_trip();
+    const bool has_rate = config.adapt_link && endpoint.way().rate_mbps();
+    out.link_mbps = config.link_mbps;
+    out.link_from = impl_->is_link_said       ? Origin::said
+                    : impl_->facts.speed_mbps ? Origin::card
+                    : has_rate                ? Origin::measured
+                                              : Origin::assumed;
+    out.rtt_bytes = config.rtt_bytes;
+    const bool has_rtt = config.adapt_rtt_bytes && round_trip && config.link_mbps > 0;
+    out.rtt_from = impl_->is_rtt_said ? Origin::said : has_rtt ? Origin::measured : Origin::assumed;
+    if (round_trip) out.round_trip = std::chrono::nanoseconds(round_trip->nanoseconds);
+  });
+  return out;
+}
+
 std::size_t Transport::packet_bytes() const {
   return impl_->driver->endpoint().config().max_data;
 }
@@ -475,13 +502,14 @@ std::string Transport::describe() const {
   const Config& config = impl_->driver->endpoint().config();
   const UdpSocket& socket = impl_->driver->socket();
   const LinkFacts& facts = impl_->facts;
+  const Pace now = pace();
   return fmt::format(
-      "UDP {}{}, {} bytes of data per packet, link {}, rtt_bytes {}, GSO {}, GRO {}, socket buffers {} and {} KiB (receive, "
+      "UDP {}{}, {} bytes of data per packet, link {}, rtt_bytes {} ({}), GSO {}, GRO {}, socket buffers {} and {} KiB (receive, "
       "send)",
       local_address().text(), facts.interface.empty() ? std::string() : " on " + facts.interface, config.max_data,
-      config.link_mbps == 0 ? std::string("of unknown speed: not paced") : fmt::format("{} Mb/s", config.link_mbps),
-      config.rtt_bytes, socket.has_gso() ? "on" : "off", socket.has_gro() ? "on" : "off", socket.receive_buffer_bytes() / 1024,
-      socket.send_buffer_bytes() / 1024);
+      now.link_mbps == 0 ? std::string("not paced") : fmt::format("{} Mb/s ({})", now.link_mbps, text_of(now.link_from)),
+      now.rtt_bytes, text_of(now.rtt_from), socket.has_gso() ? "on" : "off", socket.has_gro() ? "on" : "off",
+      socket.receive_buffer_bytes() / 1024, socket.send_buffer_bytes() / 1024);
 }
 
 Outcome<Address> Address::resolve(std::string_view text, std::uint16_t default_port) {

@@ -52,6 +52,7 @@ struct Transport::Impl {
   std::unique_ptr<Driver> driver;
   LinkFacts facts;
   bool is_threaded = false;
+  bool is_link_said = false, is_rtt_said = false;  // by the user
   Port client_port;
   std::thread thread;
   std::atomic<std::thread::id> thread_id;

@@ -49,6 +49,9 @@ Result<DriverOptions> driver_options(const TransportOptions& options, LinkFacts&
   config.rtt_bytes = options.rtt_bytes.value_or(facts.is_loopback && !options.mtu ? kLoopbackRttBytes : 60'000);
   config.grant_increment = std::min(config.rtt_bytes, std::max(10'000U, config.max_data));
   config.link_mbps = options.link_mbps.value_or(facts.speed_mbps.value_or(0));
+  // Nothing queues on loopback, so there is nothing to measure by.
+  config.adapt_rtt_bytes = !options.rtt_bytes && !facts.is_loopback;
+  config.adapt_link = !options.link_mbps && !facts.speed_mbps && !facts.is_loopback;
   config.max_nic_queue = Duration::microseconds(20);
   config.num_priorities = options.priorities;
   config.tick = {options.tick.count()};
@@ -62,6 +65,7 @@ Result<DriverOptions> driver_options(const TransportOptions& options, LinkFacts&
   // On two CPUs a thread that spins keeps the kernel from delivering what it waits for.
   const bool has_cpus = std::thread::hardware_concurrency() > 2;
   out.spin = {options.spin ? options.spin->count() : has_cpus ? 50'000 : 0};
+  out.wait_in_receive = !options.threaded;
   out.pace_spin = has_cpus ? Duration::microseconds(50) : Duration{};
   out.outbound_bytes_max = options.outbound_bytes_max;
   out.kept_bytes_max = options.kept_bytes_max;

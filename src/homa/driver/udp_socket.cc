@@ -30,6 +30,8 @@ constexpr std::size_t kWithoutGsoMax = 1024;
 // without privileges may say.
 constexpr std::array<std::uint32_t, kPriorityCount> kPacketPriority = {2, 2, 2, 0, 0, 0, 6, 6};
 constexpr int kErrorsPerCall = 64;
+// Rounded up to a tick of the kernel's timer.
+constexpr timeval kShortestTimeout = {0, 1};
 
 template <class T>
 bool set_option(int socket, int level, int name, const T& value) {
@@ -92,10 +94,11 @@ struct UdpSocket::Sending {
 Result<std::unique_ptr<UdpSocket>> UdpSocket::open(const UdpOptions& options) {
   const bool want_ipv6 = !options.bind || !is_ipv4(*options.bind);
   bool is_v6 = want_ipv6;
-  int descriptor = socket(want_ipv6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  // Calls say themselves that they do not wait, those that do not: see receive().
+  int descriptor = socket(want_ipv6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (descriptor < 0 && !options.bind && errno == EAFNOSUPPORT) {  // a system without IPv6
     is_v6 = false;
-    descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   }
   if (descriptor < 0) return fail(Error::from_errno(errno, "open a UDP socket"));
   std::unique_ptr<UdpSocket> made(new UdpSocket(descriptor, is_v6, is_v6 && !options.bind, options));
@@ -131,6 +134,7 @@ UdpSocket::UdpSocket(int descriptor, bool is_ipv6, bool is_dual, const UdpOption
   set_option(descriptor, SOL_SOCKET, SO_SNDBUF, buffer);
   receive_buffer_bytes_ = int_option(descriptor, SO_RCVBUF) / 2;  // the kernel says twice what it was asked for
   send_buffer_bytes_ = int_option(descriptor, SO_SNDBUF) / 2;
+  can_wait_ = set_option(descriptor, SOL_SOCKET, SO_RCVTIMEO, kShortestTimeout);
   if (options.card_poll_us > 0) set_option(descriptor, SOL_SOCKET, SO_BUSY_POLL, static_cast<int>(options.card_poll_us));
   const bool may_be_ipv4 = !is_ipv6 || is_dual;
   if (may_be_ipv4) {
@@ -153,12 +157,13 @@ UdpSocket::~UdpSocket() {
 
 // --- receiving ---
 
-std::span<const Arrived> UdpSocket::receive() {
+std::span<const Arrived> UdpSocket::receive(bool may_wait) {
   Receiving& in = *receiving_;
   int count = -1;
   for (int errors = 0; count < 0 && errors < kErrorsPerCall; ++errors) {
     ++counters_.receive_calls;
-    count = recvmmsg(descriptor_, in.messages.data(), kBatch, MSG_DONTWAIT, nullptr);
+    const int waiting = may_wait && can_wait_ ? MSG_WAITFORONE : MSG_DONTWAIT;
+    count = recvmmsg(descriptor_, in.messages.data(), kBatch, waiting, nullptr);
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return {};
     if (count < 0 && errno != EINTR) drain_errors();
   }
@@ -192,20 +197,20 @@ bool UdpSocket::avoids_gso(const PeerAddress& peer) const {
   return !without_gso_.empty() && without_gso_.contains(peer.ip);
 }
 
-// Datagrams from the front that may go as one: of one message, full but for the last, with one priority.
+// Datagrams from the front that may go as one: to one peer, of one length but for the last, with one priority. Each has its own
+// header, so they need not be of one message: many short calls under way at once cross the kernel together.
 std::size_t UdpSocket::group_size(std::span<const OutDatagram> batch) const {
   const Transmit& first = batch.front().packet;
-  if (!gso_ || first.length == 0 || batch.size() < 2 || avoids_gso(first.to)) return 1;
+  if (!gso_ || batch.size() < 2 || avoids_gso(first.to)) return 1;
   const std::size_t datagram = first.header_size + first.length;
   const std::size_t most = std::min({batch.size(), kSegmentsMax, kGsoBytesMax / datagram});
   std::size_t count = 1;
   while (count < most) {
     const Transmit& next = batch[count].packet;
-    const bool fits = next.rpc == first.rpc && next.length > 0 && next.length <= first.length &&
-                      next.priority == first.priority && next.to == first.to;
-    if (!fits) break;
+    const std::size_t size = next.header_size + next.length;
+    if (size > datagram || next.priority != first.priority || next.to != first.to) break;
     ++count;
-    if (next.length < first.length) break;
+    if (size < datagram) break;
   }
   return count;
 }

@@ -64,8 +64,9 @@ class UdpSocket {
   const PeerAddress& local_address() const { return local_; }
   bool is_dual() const { return is_dual_; }
 
-  // What waits, at most kBatch receptions, without waiting.
-  std::span<const Arrived> receive();
+  // What waits, at most kBatch receptions. `may_wait`: where nothing does, waits in the same system call for the first one, but
+  // no longer than a tick of the kernel's timer (1 to 10 ms).
+  std::span<const Arrived> receive(bool may_wait);
 
   // How many of `batch`, from its front, are done with: handed over, or unsendable. Fewer than all: the kernel takes no more now;
   // is_blocked() says whether it will say when it does, or has to be asked again after a while.
@@ -111,6 +112,7 @@ class UdpSocket {
   PeerAddress local_;
   bool gso_;
   bool gro_ = false;
+  bool can_wait_ = false;
   bool priority_cmsg_;
   std::uint32_t receive_buffer_bytes_ = 0, send_buffer_bytes_ = 0;
   Blocked blocked_ = Blocked::no;
