@@ -59,6 +59,7 @@ void show_extract_progress(ImageRun& run, const std::string& title, const chunks
 static int run_extract_of_tree(const Settings& settings, const ExtractOptions& options) {
   TreeOptions tree = options.tree;
   tree.punch_holes = options.punch_holes;
+  tree.threads = options.threads;
   return run_with_tree(settings, options.store, tree, options.index, options.subpath, [&](Console& console, TreeInput input) {
     return run_tree_extract(console, tree, std::move(input), options.output.empty() ? "." : options.output);
   });

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -24,6 +25,8 @@ namespace feature = chunks::feature;
 
 namespace {
 
+// Threads that make a tree's nodes: more only wait for each other in the file system.
+constexpr unsigned kMakersMax = 4;
 constexpr std::uint64_t kShiftUnit = std::uint64_t{1} << 16;
 
 Result<FeatureFlags> flags_of(const std::vector<std::string>& names) {
@@ -184,6 +187,8 @@ int run_tree_extract(Console& console, const TreeOptions& options, TreeInput inp
   extraction.remove_others = options.remove_others;
   extraction.undo_immutable = options.undo_immutable;
   extraction.punch_holes = options.punch_holes;
+  extraction.threads = std::clamp(options.threads == 0 ? std::thread::hardware_concurrency() : options.threads, 1U, kMakersMax);
+  chunks::raise_descriptor_limit();
   const std::string name = input.path().substr(input.path().rfind('/') + 1);
   Result<std::unique_ptr<chunks::TreeExtractor>> extractor = chunks::TreeExtractor::open(folder, extraction, name);
   if (!extractor) return console.error(extractor.error());
@@ -240,13 +245,13 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
     if (!input) return console.error(input.error());
     return work(console, std::move(*input));
   }
-  ImageRun run(settings, 0);
+  ImageRun run(settings, options.threads);
   Result<chunks::Index> index = read_index(name);
   if (!index) return run.console().error(index.error());
   const Result<std::unique_ptr<chunks::ChunkStore>> stores =
       open_stores_to_read(store_path(store, name), store, !index->entries.empty(), run);
   if (!stores) return run.console().error(stores.error());
-  chunks::IndexedArchive archive(std::move(*index), **stores, run.loop());
+  chunks::IndexedArchive archive(std::move(*index), **stores, nullptr, run.workers(), run.loop());
   std::thread reader([&] {
     Result<TreeInput> input = TreeInput::open(name, subpath, options, &archive);
     const int code = input ? work(run.console(), std::move(*input)) : run.console().error(input.error());

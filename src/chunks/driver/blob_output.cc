@@ -56,11 +56,8 @@ class FileOutput final : public BlobOutput {
                        store::Durability::written);
   }
 
-  bool has(std::uint64_t offset, std::uint64_t length, const ChunkId& id, Digest digest) override {
-    if (!temporary_.empty()) return false;
-    Bytes there(length);
-    return file_->read(offset, there) && chunk_id_of(there, digest) == id;
-  }
+  bool is_in_place() const override { return temporary_.empty(); }
+  Result<void> read(std::uint64_t offset, MutableBytes into) override { return file_->read(offset, into); }
 
   Result<void> finish() override {
     if (options_.sync)

@@ -20,10 +20,11 @@ class BlobOutput {
   virtual bool is_ordered() const = 0;
   virtual Result<void> write(std::uint64_t offset, ConstBytes data) = 0;
   virtual Result<void> zeros(std::uint64_t offset, std::uint64_t length) = 0;
-  // Whether the output has these bytes there already. Only outputs that are written in place look.
-  virtual bool has(std::uint64_t offset, std::uint64_t length, const ChunkId& id, Digest digest) {
-    (void)offset, (void)length, (void)id, (void)digest;
-    return false;
+  // Whether it may hold already what it is to hold, and what is at `offset` of such an output. Any thread.
+  virtual bool is_in_place() const { return false; }
+  virtual Result<void> read(std::uint64_t offset, MutableBytes into) {
+    (void)offset, (void)into;
+    return fail(ErrorKind::unsupported, "this output is not read");
   }
   // All is written: it becomes durable (if that was asked for) and gets its name.
   virtual Result<void> finish() = 0;

@@ -44,14 +44,15 @@ std::uint64_t SeedMap::bytes_read() const {
   return bytes_before_ + (stream_ ? stream_->bytes_read() : 0);
 }
 
-std::optional<Bytes> SeedMap::read(const ChunkId& id, std::uint64_t length) const {
-  const auto found = places_.find(id);
-  if (found == places_.end()) return std::nullopt;
-  store::DiskFile& file = *files_[found->second.file];
-  if (file.size() < length || found->second.offset > file.size() - length) return std::nullopt;
-  Bytes bytes(length);
-  if (!file.read(found->second.offset, bytes) || chunk_id_of(bytes, header_.digest()) != id) return std::nullopt;
-  return bytes;
+void SeedMap::read(std::span<WantedChunk> wanted, Digest digest) {
+  read_verified(wanted, digest, [&](const WantedChunk& chunk) {
+    const auto found = places_.find(chunk.id);
+    if (found == places_.end()) return false;
+    store::DiskFile& file = *files_[found->second.file];
+    const std::uint64_t length = chunk.into.size();
+    if (file.size() < length || found->second.offset > file.size() - length) return false;
+    return file.read(found->second.offset, chunk.into).has_value();
+  });
 }
 
 }  // namespace godwit::chunks

@@ -4,19 +4,20 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "chunks/core/index.h"
+#include "chunks/driver/chunk_reader.h"
 #include "chunks/driver/chunk_stream.h"
 #include "store/disk_file.h"
 
 namespace godwit::chunks {
 
-class SeedMap {
+class SeedMap final : public ChunkReader {
  public:
   // Only chunks of `index` are remembered.
   explicit SeedMap(const Index& index);
@@ -25,8 +26,8 @@ class SeedMap {
   void add(const std::string& path, unsigned threads, net::Workers& workers, net::Scheduler& scheduler, Done<void> done);
   std::uint64_t bytes_read() const;
 
-  // The chunk's bytes, verified, or nothing. Blocking; any thread, when no add() is under way.
-  std::optional<Bytes> read(const ChunkId& id, std::uint64_t length) const;
+  // When no add() is under way.
+  void read(std::span<WantedChunk> wanted, Digest digest) override;
   std::size_t chunk_count() const { return places_.size(); }
 
  private:
