@@ -1,6 +1,7 @@
 #include "chunks/driver/extract_blob.h"
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <optional>
 #include <utility>
@@ -160,6 +161,13 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
       });
       note(Origin::reused, true);
     }
+    if (seeds_ != nullptr && options_.offset == 0 && output_.can_share()) {
+      if (Result<void> shared = share_with_seeds(pieces, wanted); !shared) {
+        batch.error = at_chunk(batch.pieces.front(), shared.error());
+        return;
+      }
+      note(Origin::reused, true);
+    }
     if (seeds_ != nullptr) {
       seeds_->read(wanted, digest);
       note(Origin::reused, false);
@@ -171,6 +179,45 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
     if (!output_.is_ordered()) write_ready(batch);
     const bool nothing_got = std::ranges::none_of(wanted, &WantedChunk::got);
     if (!output_.is_ordered() || nothing_got) batch.memory.reset();
+  }
+
+  // Blocks of a seed become the output's too, and only then are they hashed: as they are in the output, where they no longer
+  // change with the seed.
+  Result<void> share_with_seeds(const std::vector<Piece*>& pieces, std::span<WantedChunk> wanted) {
+    for (std::size_t i = 0; i < pieces.size();) {
+      const std::optional<SeedMap::Place> place = wanted[i].got ? std::nullopt : seeds_->place_of(wanted[i].id);
+      std::size_t count = 1;
+      std::uint64_t length = pieces[i]->length;
+      while (place && i + count < pieces.size() && !wanted[i + count].got &&
+             pieces[i + count]->number == pieces[i]->number + count) {
+        const std::optional<SeedMap::Place> next = seeds_->place_of(wanted[i + count].id);
+        if (!next || next->descriptor != place->descriptor || next->offset != place->offset + length) break;
+        length += pieces[i + count++]->length;
+      }
+      const std::uint64_t start = index_.start_of(pieces[i]->number);
+      if (place && output_.share(start, place->descriptor, place->offset, length))
+        if (Result<void> checked = check_shared(std::span(pieces).subspan(i, count), wanted.subspan(i, count)); !checked)
+          return checked;
+      i += count;
+    }
+    return {};
+  }
+
+  Result<void> check_shared(std::span<Piece* const> pieces, std::span<WantedChunk> wanted) {
+    read_verified(wanted, index_.header.digest(), [&](const WantedChunk& chunk) {
+      const Piece& piece = *pieces[static_cast<std::size_t>(&chunk - wanted.data())];
+      return output_.read(index_.start_of(piece.number), chunk.into).has_value();
+    });
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      if (wanted[i].got) {
+        bytes_shared_ += pieces[i]->length;
+        continue;
+      }
+      // The output has to be all zeros where zeros will not be written.
+      Result<void> back = output_.take_back(index_.start_of(pieces[i]->number), pieces[i]->length);
+      if (!back) return back;
+    }
+    return {};
   }
 
   void handle_looked(const BatchPtr& batch) {
@@ -318,6 +365,7 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
                  [self = shared_from_this(), finished] {
                    if (!self->come_back()) return;
                    if (!*finished) return self->fail_with(finished->error());
+                   self->result_.bytes_shared = self->bytes_shared_;
                    std::exchange(self->done_, nullptr)(self->result_);
                  });
   }
@@ -343,6 +391,7 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   bool writing_ = false;
   std::size_t busy_ = 0;  // jobs and requests that will come back
   std::optional<Error> error_;
+  std::atomic<std::uint64_t> bytes_shared_ = 0;
   bool finishing_ = false;
   ExtractBlobResult result_;
 };

@@ -24,6 +24,7 @@ struct ExtractBlobOptions {
 struct ExtractBlobResult {
   std::uint64_t bytes_fetched = 0;  // from the store
   std::uint64_t bytes_reused = 0;   // from seeds, and what the output had
+  std::uint64_t bytes_shared = 0;   // of the reused: as blocks of a seed. Known at the end
   std::uint64_t bytes_zero = 0;     // chunks of zeros: from nowhere
 };
 
