@@ -71,11 +71,16 @@ void add_extract(CLI::App& group, const Settings& settings, std::function<int()>
                   "(default: this one)");
   app->add_option("SUBPATH", o->subpath, "only this node of the tree, put into OUTPUT under its own name");
   add_read_options(*app, o->store);
-  app->add_option("--seed", o->seeds, "a file or device that may hold some of the chunks; may be repeated");
+  app->add_option("--seed", o->seeds,
+                  "a file or device, of a tree also a folder, that may hold some of the chunks; may be repeated");
   add_yes_no(*app, "--seed-output", o->seed_output, "use the file that is replaced as a seed (default yes)");
+  app->add_option("--seed-cache", o->seed_cache,
+                  "the folder in which the chunks of seeds are kept from run to run, or no (default: GODWIT_CACHE/seeds, else "
+                  "XDG_CACHE_HOME/godwit/seeds, else ~/.cache/godwit/seeds)");
   app->add_flag("--in-place", o->in_place,
                 "write into OUTPUT itself what differs; after an interruption, go on where it stopped");
   add_yes_no(*app, "--punch-holes", o->punch_holes, "leave out zeros (default yes)");
+  add_yes_no(*app, "--reflink", o->reflink, "share blocks with seeds where the file system can (default yes)");
   app->add_flag("--no-sync", o->no_sync, "do not wait for the disk");
   add_threads_option(*app, o->threads);
   add_extract_options(*app, o->tree);

@@ -10,6 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 unset CASYNC_STORE
+export GODWIT_CACHE=$work/cache
 
 fail() {
   echo "FAILED  $*" >&2
@@ -67,6 +68,30 @@ head -c 3000000 blob >target
 cmp -s target blob || fail "in place gives another file"
 "$godwit" image extract blob.caibx out.seeded --seed blob --store "$(mkdir -p empty.castr && echo empty.castr)" --no-sync
 cmp -s out.seeded blob || fail "a seed gives another file"
+"$godwit" image extract blob.caibx out.again --seed blob --store empty.castr --no-sync --json >out
+cmp -s out.again blob || fail "a seed whose chunks are known gives another file"
+grep -q '"seed_bytes_read":0,' out || fail "a seed is read again"
+"$godwit" image extract blob.caibx out.again --store empty.castr --no-sync --json >out
+cmp -s out.again blob || fail "what was extracted before gives another file"
+grep -q '"seed_bytes_read":0,' out || fail "what was extracted before is cut again"
+[ "$(ls cache/seeds)" = "$(ls cache/seeds | grep '^[0-9a-f]*\.gwseed$')" ] || fail "something else in the cache: $(ls cache/seeds)"
+before=$(ls cache/seeds)
+"$godwit" image extract blob.caibx out.third --seed out.seeded --store empty.castr --no-sync --seed-cache=no
+[ "$(ls cache/seeds)" = "$before" ] || fail "--seed-cache=no keeps something"
+mkdir -p tree/sub
+cp blob tree/sub/data
+for number in $(seq 300); do echo "$number" >"tree/sub/$number"; done
+"$godwit" image make tree.caidx tree --without privileged --no-sync >/dev/null
+"$godwit" image extract tree.caidx tree.out --without privileged --threads 3
+diff -r tree tree.out || fail "another tree"
+TMPDIR=$work "$godwit" image extract tree.caidx tree.seeded --without privileged --seed tree --store empty.castr
+diff -r tree tree.seeded || fail "another tree from a seed"
+echo changed >tree/sub/17
+TMPDIR=$work "$godwit" image extract tree.caidx tree.changed --without privileged --seed tree
+diff -r tree.out tree.changed || fail "another tree from a seed that has changed"
+refused 1 nofolder -- "$godwit" image extract tree.caidx tree.bad --seed nofolder
+refused 2 "has no chunks" -- sh -c "'$godwit' image make tree.catar tree >/dev/null && '$godwit' image extract tree.catar tree.bad --seed tree"
+[ ! -e tree.bad ] || fail "a folder is made though its seed is not there"
 echo "seeds and in place: ok"
 
 # Devices: written in place, only where they differ, and made into the same image again.

@@ -7,6 +7,7 @@ client=$(dirname "$program")/casync_test_client
 command -v casync > /dev/null || { echo "SKIPPED: no casync"; exit 77; }
 casync=$(command -v casync)
 work=$(mktemp -d)
+export GODWIT_CACHE=$work/cache
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 failures=0

@@ -7,6 +7,7 @@ for needed in casync nginx curl; do
   PATH=$PATH:/usr/sbin command -v "$needed" > /dev/null || { echo "SKIPPED: no $needed"; exit 77; }
 done
 work=$(mktemp -d)
+export GODWIT_CACHE=$work/cache
 chmod 755 "$work"
 servers=()
 cleanup() {
