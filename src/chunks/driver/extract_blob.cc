@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
-#include "chunks/core/cut_rule.h"
+#include "chunks/core/zero_chunk.h"
 
 namespace godwit::chunks {
 
@@ -16,18 +16,11 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(const Index& index, ChunkStore& store, const SeedMap* seeds, BlobOutput& output, const ExtractBlobOptions& options,
        net::Workers& workers)
-      : index_(index), store_(store), seeds_(seeds), output_(output), options_(options), workers_(workers) {
+      : index_(index), zeros_(index.header), store_(store), seeds_(seeds), output_(output), options_(options), workers_(workers) {
     GODWIT_CHECK(options.offset + options.length <= index.blob_size());
     if (options.length == 0) return;
     next_ = index.chunk_at(options.offset);
     last_ = index.chunk_at(options.offset + options.length - 1) + 1;
-    // Sizes that nothing can be cut with have no zero chunk.
-    if (const Result<CutRule> rule = CutRule::of(index.header.sizes); rule) {
-      zero_length_ = rule->zero_chunk_size();
-      DigestStream zeros(index.header.digest());
-      zeros.update_zeros(zero_length_);
-      zero_id_ = zeros.finish();
-    }
   }
 
   void start(net::Scheduler& scheduler, Done<ExtractBlobResult> done) {
@@ -85,8 +78,7 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
     ++open_;
     open_bytes_ += piece->length;
     if (output_.is_ordered()) order_.push_back(piece);
-    const ChunkId& id = index_.entries[piece->number].id;
-    if (piece->length == zero_length_ && id == zero_id_) {
+    if (zeros_.is(index_, piece->number)) {
       piece->origin = Origin::zero;
       return handle_ready(piece);
     }
@@ -199,6 +191,7 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   const Index& index_;
+  const ZeroChunk zeros_;
   ChunkStore& store_;
   const SeedMap* const seeds_;
   BlobOutput& output_;
@@ -207,8 +200,6 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   Done<ExtractBlobResult> done_;
   std::size_t next_ = 0;
   std::size_t last_ = 0;
-  std::uint64_t zero_length_ = 0;
-  ChunkId zero_id_;
   std::size_t open_ = 0;  // pieces that are not written yet
   std::uint64_t open_bytes_ = 0;
   std::deque<PiecePtr> order_;
