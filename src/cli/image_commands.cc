@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/image_export_command.h"
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
 #include "cli/image_remote_server.h"
@@ -143,6 +144,26 @@ void add_upkeep(CLI::App& group, const Settings& settings, std::function<int()>&
   set_command(*gc, settings, command, g, run_image_gc);
 }
 
+void add_view_options(CLI::App& app, ImageViewOptions& o) {
+  add_read_options(app, o.store);
+  app.add_option("--cache", o.cache, "bytes of chunks to keep in memory")->capture_default_str();
+}
+
+void add_viewing(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* app = group.add_subcommand("export", "offer a blob to NBD clients, read-only; chunks are fetched when they are read");
+  app->footer(
+      "Example:\n  godwit image export disk.caibx --store https://images.example/default.castr\n"
+      "  qemu-img convert nbd://127.0.0.1/disk disk.qcow2");
+  auto o = std::make_shared<ExportCommandOptions>();
+  app->add_option("INDEX", o->index, "the index: NAME.caibx, host:PATH or a URL")->required();
+  add_view_options(*app, o->view);
+  app->add_option("--nbd", o->nbd,
+                  "where NBD clients reach it: HOST:PORT or unix:/PATH; may be repeated (default 127.0.0.1:10809)");
+  app->add_option("--name", o->name, "what clients call it, beside the empty name (default: the index's, without its suffix)");
+  app->add_flag("--insecure", o->insecure, "allow addresses that others than this machine can reach, without encryption");
+  set_command(*app, settings, command, o, run_image_export);
+}
+
 void add_serving(CLI::App& group, const Settings& settings, std::function<int()>& command) {
   CLI::App* serve = group.add_subcommand("serve", "give indexes, archives and chunk stores to others over HTTP, read-only");
   serve->footer("Example:\n  godwit image serve /srv/images\n  godwit image extract http://127.0.0.1:8080/disk.caibx disk.img");
@@ -175,6 +196,7 @@ void add_image_commands(CLI::App& app, const Settings& settings, std::function<i
   add_reading(*group, settings, command);
   add_tree_commands(*group, settings, command);
   add_upkeep(*group, settings, command);
+  add_viewing(*group, settings, command);
   add_serving(*group, settings, command);
   for (CLI::App* verb : group->get_subcommands(nullptr)) verb->fallthrough();
 }

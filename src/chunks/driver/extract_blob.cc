@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
-#include "chunks/core/cut_rule.h"
+#include "chunks/core/zero_chunk.h"
 #include "chunks/driver/chunk_reader.h"
 #include "chunks/driver/spare_memory.h"
 
@@ -28,18 +28,13 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
         output_(output),
         options_(options),
         workers_(workers),
-        reader_(store.reader()) {
+        reader_(store.reader()),
+        zeros_(index.header) {
     GODWIT_CHECK(options.offset + options.length <= index.blob_size());
     if (options.length == 0) return;
     next_ = index.chunk_at(options.offset);
     last_ = index.chunk_at(options.offset + options.length - 1) + 1;
     // Sizes that nothing can be cut with have no zero chunk.
-    if (const Result<CutRule> rule = CutRule::of(index.header.sizes); rule) {
-      zero_length_ = rule->zero_chunk_size();
-      DigestStream zeros(index.header.digest());
-      zeros.update_zeros(zero_length_);
-      zero_id_ = zeros.finish();
-    }
   }
 
   void start(net::Scheduler& scheduler, Done<ExtractBlobResult> done) {
@@ -113,7 +108,7 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
       Piece& piece = batch->pieces.emplace_back();
       piece.number = next_++;
       piece.length = length;
-      if (length == zero_length_ && index_.entries[piece.number].id == zero_id_) piece.origin = Origin::zero;
+      if (zeros_.is(index_, piece.number)) piece.origin = Origin::zero;
       batch->bytes += length;
       open_bytes_ += length;
     }
@@ -377,11 +372,10 @@ class ExtractBlob::Impl : public std::enable_shared_from_this<Impl> {
   const ExtractBlobOptions options_;
   net::Workers& workers_;
   const std::shared_ptr<ChunkReader> reader_;
+  const ZeroChunk zeros_;
   Done<ExtractBlobResult> done_;
   std::size_t next_ = 0;
   std::size_t last_ = 0;
-  std::uint64_t zero_length_ = 0;
-  ChunkId zero_id_;
   std::uint64_t open_bytes_ = 0;  // of batches that are not written yet
   std::size_t open_batches_ = 0;
   std::deque<BatchPtr> order_;
