@@ -340,6 +340,19 @@ TEST(ThreadedTransport, CallsAreCancelledFromOtherThreads) {
   EXPECT_GT(silent, 0);
 }
 
+TEST(ThreadedTransport, TellsTheRoundTripInSeconds) {
+  const std::unique_ptr<Transport> server = open_echo(threaded());
+  const std::unique_ptr<Transport> client = open(threaded());
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(client->call_and_wait(server->local_address(), kEcho, as_bytes("x")));
+  const std::string metrics = client->metrics();
+  const std::string name = "\ngodwit_homa_round_trip_seconds ";
+  const std::size_t at = metrics.find(name);
+  ASSERT_NE(at, std::string::npos) << metrics;
+  const double seconds = std::stod(metrics.substr(at + name.size()));
+  EXPECT_GT(seconds, 0) << metrics;
+  EXPECT_LT(seconds, 60) << metrics;
+}
+
 TEST(Message, OutlivesItsTransport) {
   Outcome<Message> response = std::unexpected(Failure{});
   {
