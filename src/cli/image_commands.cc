@@ -7,6 +7,7 @@
 #include "cli/image_export_command.h"
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
+#include "cli/image_mount_command.h"
 #include "cli/image_remote_server.h"
 #include "cli/image_serve_command.h"
 #include "cli/image_upkeep_commands.h"
@@ -50,7 +51,9 @@ void add_make(CLI::App& group, const Settings& settings, std::function<int()>& c
                   "what to store: a file, a block device, - for standard input; of a tree its folder (default: this one)");
   add_store_option(*app, o->store);
   app->add_option("--chunk-size", o->chunk_size, "AVG or MIN:AVG:MAX, like 64K (default 16K:64K:256K)");
-  app->add_option("--digest", o->digest, "what names chunks: sha512-256 or sha256")->capture_default_str();
+  app->add_option("--fixed", o->fixed,
+                  "chunks of this one size, named by SHA-256: as volumes with such blocks look for them (4KiB to 4MiB)");
+  app->add_option("--digest", o->digest, "what names chunks: sha512-256 (the default) or sha256");
   app->add_option("--compression", o->store.compression, "of new chunks: zstd, xz, gzip or none")->capture_default_str();
   app->add_option("--compression-level", o->store.level, "of that method (default: zstd 3, xz 6, gzip 6)");
   app->add_flag("--no-digest", o->no_digest, "do not compute the digest of the whole input, which one processor alone must do");
@@ -162,6 +165,20 @@ void add_viewing(CLI::App& group, const Settings& settings, std::function<int()>
   app->add_option("--name", o->name, "what clients call it, beside the empty name (default: the index's, without its suffix)");
   app->add_flag("--insecure", o->insecure, "allow addresses that others than this machine can reach, without encryption");
   set_command(*app, settings, command, o, run_image_export);
+
+  CLI::App* mount = group.add_subcommand("mount", "show a tree, or a blob as one file, in a folder, read-only, by FUSE");
+  mount->footer(
+      "Example:\n  godwit image mount root.caidx /mnt --store https://images.example/default.castr\n\n"
+      "Runs until it is interrupted or `umount FOLDER` is said; prints `Mounted: FOLDER` when it is ready.");
+  auto m = std::make_shared<MountOptions>();
+  mount->add_option("IMAGE", m->image, "NAME.caidx, NAME.catar, or NAME.caibx, which becomes the file FOLDER/NAME")->required();
+  mount->add_option("FOLDER", m->folder, "where to mount it")->required();
+  add_view_options(*mount, m->view);
+  add_yes_no(*mount, "--mkdir", m->make_folder, "make FOLDER if it is not there (default yes)");
+  mount->add_option("--uid-shift", m->tree.uid_shift, "yes (by FOLDER's owner), or what to add to each owner's number");
+  mount->add_option("--uid-range", m->tree.uid_range, "owners' numbers modulo this");
+  mount->add_option("--what", m->tree.what, "archive, archive-index or blob-index, whatever the name says");
+  set_command(*mount, settings, command, m, run_image_mount);
 }
 
 void add_serving(CLI::App& group, const Settings& settings, std::function<int()>& command) {
