@@ -62,12 +62,9 @@ int run_image_make(const Settings& settings, const MakeOptions& given) {
   MakeOptions options = given;
   options.tree.digest = options.digest;
   const Result<TreeKind> kind = tree_kind(options.index, options.tree.what);
-  if (is_remote_place(options.index) || is_remote_place(store_path(options.store, options.index))) {
-    if (kind && *kind == TreeKind::none) return run_remote_make(settings, options);
-    Console console(settings.json);
-    return console.error(
-        Error(ErrorKind::unsupported, "a tree is made here first: give local places for " + options.index + " and its store"));
-  }
+  const bool has_chunks = !kind || *kind != TreeKind::archive;
+  if (kind && (is_remote_place(options.index) || (has_chunks && is_remote_place(store_path(options.store, options.index)))))
+    return run_remote_make(settings, options, *kind);
   if (kind && *kind == TreeKind::archive) {
     Console console(settings.json);
     return run_tree_make(console, options.tree, options.index, options.input.empty() ? "." : options.input);
