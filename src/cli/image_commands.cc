@@ -26,8 +26,12 @@ void set_command(CLI::App& app, const Settings& settings, std::function<int()>& 
 void add_store_option(CLI::App& app, StoreOptions& o) {
   app.add_option("--store", o.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
 }
+void add_rate_option(CLI::App& app, StoreOptions& o) {
+  app.add_option("--rate-limit-bps", o.rate_limit, "bytes per second to and from a remote, each, like 500000 or 1M");
+}
 void add_read_options(CLI::App& app, StoreOptions& o) {
   add_store_option(app, o);
+  add_rate_option(app, o);
   app.add_option("--extra-store", o.extra_stores, "another store, asked for what the first has not; may be repeated");
 }
 void add_threads_option(CLI::App& app, unsigned& threads) {
@@ -50,6 +54,7 @@ void add_make(CLI::App& group, const Settings& settings, std::function<int()>& c
   app->add_option("INPUT", o->input,
                   "what to store: a file, a block device, - for standard input; of a tree its folder (default: this one)");
   add_store_option(*app, o->store);
+  add_rate_option(*app, o->store);
   app->add_option("--chunk-size", o->chunk_size, "AVG or MIN:AVG:MAX, like 64K (default 16K:64K:256K)");
   app->add_option("--fixed", o->fixed,
                   "chunks of this one size, named by SHA-256: as volumes with such blocks look for them (4KiB to 4MiB)");
@@ -182,12 +187,15 @@ void add_viewing(CLI::App& group, const Settings& settings, std::function<int()>
 }
 
 void add_serving(CLI::App& group, const Settings& settings, std::function<int()>& command) {
-  CLI::App* serve = group.add_subcommand("serve", "give indexes, archives and chunk stores to others over HTTP, read-only");
+  CLI::App* serve =
+      group.add_subcommand("serve", "give indexes, archives and chunk stores to others over HTTP or HTTPS, read-only");
   serve->footer("Example:\n  godwit image serve /srv/images\n  godwit image extract http://127.0.0.1:8080/disk.caibx disk.img");
   auto s = std::make_shared<ImageServeOptions>();
   serve->add_option("FOLDER", s->folder, "the folder that holds them")->required();
   serve->add_option("--listen", s->listen, "HOST:PORT")->capture_default_str();
   serve->add_flag("--insecure", s->insecure, "allow other machines to connect, without encryption");
+  serve->add_option("--certificate", s->certificate, "serve by HTTPS: the certificate with its chain, in PEM");
+  serve->add_option("--key", s->key, "its key, in PEM");
   set_command(*serve, settings, command, s, run_image_serve);
 
   for (const bool is_push : {false, true}) {
@@ -197,6 +205,7 @@ void add_serving(CLI::App& group, const Settings& settings, std::function<int()>
     end->footer("A client starts this through ssh when CASYNC_REMOTE_PATH names a link `casync` to this program.");
     auto o = std::make_shared<RemoteServerOptions>();
     o->is_push = is_push;
+    end->add_option("--rate-limit-bps", o->rate_limit, "bytes per second, each way, like 500000 or 1M");
     end->add_option("OPERANDS", o->operands, "BASE ARCHIVE INDEX STORE [STORE…], with - for what is not there")->required();
     end->callback([o, &command] { command = [o] { return run_remote_server(*o); }; });
   }

@@ -80,12 +80,9 @@ int run_image_make(const Settings& settings, const MakeOptions& given) {
   if (!options.fixed.empty() && kind && *kind != TreeKind::none)
     return Console(settings.json).error(Error(ErrorKind::usage, "--fixed is for blobs: " + options.index + " is of a tree"));
   options.tree.digest = options.digest = *digest;
-  if (is_remote_place(options.index) || is_remote_place(store_path(options.store, options.index))) {
-    if (kind && *kind == TreeKind::none) return run_remote_make(settings, options);
-    Console console(settings.json);
-    return console.error(
-        Error(ErrorKind::unsupported, "a tree is made here first: give local places for " + options.index + " and its store"));
-  }
+  const bool has_chunks = !kind || *kind != TreeKind::archive;
+  if (kind && (is_remote_place(options.index) || (has_chunks && is_remote_place(store_path(options.store, options.index)))))
+    return run_remote_make(settings, options, *kind);
   if (kind && *kind == TreeKind::archive) {
     Console console(settings.json);
     return run_tree_make(console, options.tree, options.index, options.input.empty() ? "." : options.input);

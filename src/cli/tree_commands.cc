@@ -263,21 +263,26 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
   const Result<TreeKind> kind = tree_kind(name, options.what);
   if (!kind || *kind != TreeKind::archive_index) {
     Console console(settings.json);
+    if (!kind) return console.error(kind.error());
     if (!options.seeds.empty())
       return console.error(
           Error(ErrorKind::usage, "--seed has chunks for an archive's index (.caidx); what is extracted here has no chunks"));
-    Result<TreeInput> input = kind ? TreeInput::open(name, subpath, options, nullptr) : Result<TreeInput>(fail(kind.error()));
+    Result<FetchedArchive> fetched = FetchedArchive();
+    if (*kind == TreeKind::archive && is_remote_place(name)) {
+      fetched = FetchedArchive::fetch(name, store);
+      if (!fetched) return console.error(fetched.error());
+    }
+    TreeOptions known = options;
+    if (fetched->is_here()) known.what = "archive";  // whatever its path here ends in
+    Result<TreeInput> input = TreeInput::open(fetched->is_here() ? fetched->path() : name, subpath, known, nullptr);
     if (!input) return console.error(input.error());
     return work(console, std::move(*input));
   }
   ImageRun run(settings, options.threads);
-  Result<chunks::Index> index = read_index(name);
-  if (!index) return run.console().error(index.error());
-  const Result<std::unique_ptr<chunks::ChunkStore>> stores =
-      open_stores_to_read(store_path(store, name), store, !index->entries.empty(), run);
-  if (!stores) return run.console().error(stores.error());
-  chunks::SeedMap seeds(*index);
-  chunks::IndexedArchive archive(std::move(*index), **stores, options.seeds.empty() ? nullptr : &seeds, run.workers(),
+  Result<OpenImage> image = open_image(name, store, run);
+  if (!image) return run.console().error(image.error());
+  chunks::SeedMap seeds(image->index);
+  chunks::IndexedArchive archive(std::move(image->index), *image->store, options.seeds.empty() ? nullptr : &seeds, run.workers(),
                                  run.loop());
   std::thread reader;
   const auto start = [&](Result<void> seeded) {
@@ -311,6 +316,7 @@ static void add_text_command(CLI::App& image, const Settings& settings, std::fun
   app->add_option("--recursive", o->tree.recursive, "no: only what lies directly in it")->type_name("yes|no");
   app->add_option("--store", o->store.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
   app->add_option("--extra-store", o->store.extra_stores, "another store, asked for what the first has not; may be repeated");
+  app->add_option("--rate-limit-bps", o->store.rate_limit, "bytes per second from a remote, like 500000 or 1M");
   app->add_option("--digest", o->tree.digest, "of a folder's files: sha512-256 or sha256")->capture_default_str();
   add_archive_options(*app, o->tree);
   app->callback([o, form, &settings, &command] {
