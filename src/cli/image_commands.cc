@@ -7,6 +7,7 @@
 #include "cli/image_export_command.h"
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
+#include "cli/image_mount_command.h"
 #include "cli/image_remote_server.h"
 #include "cli/image_serve_command.h"
 #include "cli/image_upkeep_commands.h"
@@ -157,6 +158,20 @@ void add_viewing(CLI::App& group, const Settings& settings, std::function<int()>
   app->add_option("--name", o->name, "what clients call it, beside the empty name (default: the index's, without its suffix)");
   app->add_flag("--insecure", o->insecure, "allow addresses that others than this machine can reach, without encryption");
   set_command(*app, settings, command, o, run_image_export);
+
+  CLI::App* mount = group.add_subcommand("mount", "show a tree, or a blob as one file, in a folder, read-only, by FUSE");
+  mount->footer(
+      "Example:\n  godwit image mount root.caidx /mnt --store https://images.example/default.castr\n\n"
+      "Runs until it is interrupted or `umount FOLDER` is said; prints `Mounted: FOLDER` when it is ready.");
+  auto m = std::make_shared<MountOptions>();
+  mount->add_option("IMAGE", m->image, "NAME.caidx, NAME.catar, or NAME.caibx, which becomes the file FOLDER/NAME")->required();
+  mount->add_option("FOLDER", m->folder, "where to mount it")->required();
+  add_view_options(*mount, m->view);
+  add_yes_no(*mount, "--mkdir", m->make_folder, "make FOLDER if it is not there (default yes)");
+  mount->add_option("--uid-shift", m->tree.uid_shift, "yes (by FOLDER's owner), or what to add to each owner's number");
+  mount->add_option("--uid-range", m->tree.uid_range, "owners' numbers modulo this");
+  mount->add_option("--what", m->tree.what, "archive, archive-index or blob-index, whatever the name says");
+  set_command(*mount, settings, command, m, run_image_mount);
 }
 
 void add_serving(CLI::App& group, const Settings& settings, std::function<int()>& command) {
