@@ -51,7 +51,9 @@ void add_make(CLI::App& group, const Settings& settings, std::function<int()>& c
                   "what to store: a file, a block device, - for standard input; of a tree its folder (default: this one)");
   add_store_option(*app, o->store);
   app->add_option("--chunk-size", o->chunk_size, "AVG or MIN:AVG:MAX, like 64K (default 16K:64K:256K)");
-  app->add_option("--digest", o->digest, "what names chunks: sha512-256 or sha256")->capture_default_str();
+  app->add_option("--fixed", o->fixed,
+                  "chunks of this one size, named by SHA-256: as volumes with such blocks look for them (4KiB to 4MiB)");
+  app->add_option("--digest", o->digest, "what names chunks: sha512-256 (the default) or sha256");
   app->add_option("--compression", o->store.compression, "of new chunks: zstd, xz, gzip or none")->capture_default_str();
   app->add_option("--compression-level", o->store.level, "of that method (default: zstd 3, xz 6, gzip 6)");
   app->add_flag("--no-digest", o->no_digest, "do not compute the digest of the whole input, which one processor alone must do");

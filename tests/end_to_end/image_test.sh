@@ -61,6 +61,25 @@ rm -rf none.castr
 [ ! -s out.empty ] || fail "something in an empty blob"
 echo "round trips: ok"
 
+# A volume's blocks: one size, named by SHA-256, in an index like any other.
+"$godwit" image make fixed.caibx blob --fixed 64KiB --store fixed.castr --no-sync >/dev/null
+python3 - <<'PY' || fail "--fixed names other blocks"
+import hashlib, os, struct
+data, index = open("blob", "rb").read(), open("fixed.caibx", "rb").read()
+entries = [(struct.unpack_from("<Q", index, i)[0], index[i + 8:i + 40].hex()) for i in range(64, len(index) - 40, 40)]
+blocks = [data[i:i + 65536] for i in range(0, len(data), 65536)]
+assert [name for _, name in entries] == [hashlib.sha256(b).hexdigest() for b in blocks]
+assert [end for end, _ in entries] == [min(i + 65536, len(data)) for i in range(0, len(data), 65536)]
+assert all(os.path.exists(f"fixed.castr/{name[:4]}/{name}.cacnk") for _, name in entries)
+PY
+"$godwit" image extract fixed.caibx out.file --store fixed.castr --no-sync
+cmp -s out.file blob || fail "blocks give another file"
+refused 2 "--fixed" -- "$godwit" image make x.caibx blob --fixed 1000
+refused 2 "--chunk-size" -- "$godwit" image make x.caibx blob --fixed 64KiB --chunk-size 64K
+refused 2 "SHA-256" -- "$godwit" image make x.caibx blob --fixed 64KiB --digest sha512-256
+refused 2 "is of a tree" -- "$godwit" image make x.caidx . --fixed 64KiB
+echo "blocks of volumes: ok"
+
 # An interrupted extract goes on where it stopped; seeds are used and verified.
 head -c 3000000 blob >target
 "$godwit" image extract blob.caibx target --in-place --no-sync --json | grep -q '"bytes_reused":[1-9]' || fail "in place does not use what is there"
