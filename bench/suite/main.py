@@ -7,13 +7,14 @@ import sys
 import time
 
 from absent import absent_reads
+from chunks import images
 from exports import exports
 from homa import echoes
 from moves import memory_to_memory, peak_memory, sparse_file_to_file
 from world import World, cpu_name
 
 LINES = {"move": memory_to_memory, "sparse": sparse_file_to_file, "export": exports, "absent": absent_reads, "peak": peak_memory,
-         "homa": echoes}
+         "homa": echoes, "chunks": images}
 
 
 def parse(arguments):
@@ -31,6 +32,10 @@ def parse(arguments):
     parser.add_argument("--absent-mib", type=int, default=1024)
     parser.add_argument("--peak-mib", type=int, default=8192)
     parser.add_argument("--homa-seconds", type=float, default=1, help="of each measurement of an echo")
+    parser.add_argument("--chunks-mib", type=int, default=1024, help="of /usr that goes into the blob, at most")
+    parser.add_argument("--chunks-tree", default="/usr", help="the folder that is stored as a tree")
+    parser.add_argument("--chunks-sparse-mib", type=int, default=8192, help="size of the sparse image")
+    parser.add_argument("--chunks-only", default="", help="only jobs of images with this in their name")
     parser.add_argument("--disk", default=os.environ.get("TMPDIR", "/var/tmp"), help="folder for files on a disk")
     parser.add_argument("--json", default=None, help="where the figures go (default: bench/results/latest.json)")
     options = parser.parse_args(arguments)
