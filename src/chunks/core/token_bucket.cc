@@ -8,6 +8,8 @@ namespace godwit::chunks {
 
 namespace {
 
+__extension__ typedef __int128 Wide;  // two 64-bit numbers' product
+
 constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
 // 1 TB/s: as good as no limit, and products with nanoseconds stay far from the end of 128 bits.
 constexpr std::uint64_t kRateMax = 1'000'000'000'000;
@@ -24,9 +26,9 @@ TokenBucket::TokenBucket(std::uint64_t bytes_per_second, Instant now)
 
 void TokenBucket::refill(Instant now) {
   if (now <= at_) return;
-  const __int128 earned = static_cast<__int128>((now - at_).nanoseconds) * rate_ + fraction_;
+  const Wide earned = static_cast<Wide>((now - at_).nanoseconds) * rate_ + fraction_;
   at_ = now;
-  const __int128 tokens = tokens_ + earned / kNanosecondsPerSecond;
+  const Wide tokens = tokens_ + earned / kNanosecondsPerSecond;
   if (tokens >= burst_) {
     tokens_ = burst_;
     fraction_ = 0;
@@ -50,7 +52,7 @@ Instant TokenBucket::next(Instant now) {
   refill(now);
   if (tokens_ > 0) return now;
   // A quarter of a burst, so that the waits are few and the pieces not tiny.
-  const __int128 missing = static_cast<__int128>(burst_ / 4 - tokens_) * kNanosecondsPerSecond - fraction_;
+  const Wide missing = static_cast<Wide>(burst_ / 4 - tokens_) * kNanosecondsPerSecond - fraction_;
   return now + Duration{static_cast<std::int64_t>((missing + rate_ - 1) / rate_)};
 }
 
