@@ -86,8 +86,8 @@ void add_calls(Text& out, const Endpoint& endpoint, const LatencyHistogram& call
   out.gauge("peers", "Peers that are known", endpoint.peer_count());
   out.gauge("rtt_bytes", "Bytes that are sent unasked and granted ahead", endpoint.config().rtt_bytes);
   out.gauge("link_mbps", "Megabits per second to which sending is paced, 0: not", endpoint.config().link_mbps);
-  out.gauge("round_trip_nanoseconds", "The least round trip of late, 0: not known",
-            static_cast<std::uint64_t>(endpoint.way().round_trip().value_or(Duration{}).nanoseconds));
+  if (const std::optional<Duration> round_trip = endpoint.way().round_trip())
+    out.gauge("round_trip_seconds", "The least round trip of late", round_trip->as_seconds());
   out.gauge("inbound_bytes", "Bytes declared by requests that the application has not taken", endpoint.inbound_bytes());
   out.family("call_seconds", "histogram", "Time from a call to its response");
   for (std::int64_t us = 4; us <= 1 << 22; us *= 2)
