@@ -14,6 +14,7 @@
 
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
+#include "cli/image_mount_command.h"
 #include "cli/image_remote_server.h"
 #include "cli/image_upkeep_commands.h"
 #include "cli/tree_commands.h"
@@ -84,6 +85,7 @@ int extract(const Line& line) {
   options.store = line.store;
   options.seeds = line.seeds;
   options.seed_output = line.seed_output;
+  options.reflink = line.reflink;
   options.punch_holes = line.tree.punch_holes;
   const Result<TreeKind> kind = tree_kind(options.index, options.tree.what);
   if (kind && *kind == TreeKind::none && options.output.empty()) options.output = "-";
@@ -118,6 +120,17 @@ int collect(const Line& line) {
   return run_image_gc(line.settings, options);
 }
 
+int mount(const Line& line) {
+  if (line.operands.size() != 2) return complain("mount: name an archive or an index, and the folder in which it is to be seen");
+  MountOptions options;
+  options.image = line.operands[0];
+  options.folder = line.operands[1];
+  options.view.store = line.store;
+  options.tree = line.tree;
+  options.make_folder = line.mkdir;
+  return run_image_mount(line.settings, options);
+}
+
 int serve(const Line& line) {
   return run_remote_server({line.verb == "push", line.operands, line.store.rate_limit});
 }
@@ -138,6 +151,7 @@ const std::map<std::string, Verb>& verbs() {
       {"stat", {2, [](const Line& line) { return text(line, TreeText::stat); }}},
       {"digest", {2, digest}},
       {"gc", {kAny, collect}},
+      {"mount", {2, mount}},
       {"pull", {kAny, serve}},
       {"push", {kAny, serve}},
   };
@@ -196,7 +210,7 @@ std::optional<int> run_as_casync(int argc, char** argv) {
   app.set_version_flag("--version", "casync 2\ngodwit " GODWIT_VERSION);
   app.footer(
       "Verbs: make OUTPUT [INPUT], extract INPUT [OUTPUT [SUBPATH]], list, mtree, stat, digest [INPUT [SUBPATH]], gc INDEX…,\n"
-      "pull and push BASE ARCHIVE INDEX STORE… (the remote end of a client).");
+      "mount INPUT FOLDER, pull and push BASE ARCHIVE INDEX STORE… (the remote end of a client).");
   Line line;
   add_options(app, line);
   app.add_option("VERB", line.verb, "what to do");
@@ -211,8 +225,7 @@ std::optional<int> run_as_casync(int argc, char** argv) {
     return kDone;
   }
   if (line.verb.empty()) return complain("say what to do; --help lists the verbs");
-  if (line.verb == "mount" || line.verb == "mkdev" || line.verb == "udev")
-    return complain(fmt::format("{} is not available here", line.verb));
+  if (line.verb == "mkdev" || line.verb == "udev") return complain(fmt::format("{} is not available here", line.verb));
   if (const Result<std::uint64_t> rate = parse_rate_limit(line.store.rate_limit); !rate) return complain(rate.error().message());
   if (line.hardlink) return complain("--hardlink=yes is not available here");
   const auto verb = verbs().find(line.verb);

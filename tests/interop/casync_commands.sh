@@ -106,6 +106,7 @@ check "a blob goes into a pipe" bash -c 'link/casync make --store=p.castr p.caib
 # What only ours can say of itself.
 check "the version begins as casync's" bash -c '[ "$(link/casync --version | head -n 1)" = "$('"$real"' --version)" ]'
 check "the help names the verbs" bash -c 'link/casync --help | grep -q "make OUTPUT"'
-fails_with "mount says that it is not there" "mount is not available" link/casync mount x.caidx y
+fails_with "mount wants a folder" "the folder in which it is to be seen" link/casync mount x.caidx
+fails_with "mkdev says that it is not there" "mkdev is not available" link/casync mkdev x.caibx y
 fails_with "an archive out of standard input is refused" "name an archive" link/casync extract
 verdict
