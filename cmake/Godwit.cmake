@@ -9,8 +9,22 @@ endif()
 if(GODWIT_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # Precompiled headers need the first setting to be cached at all; by the other two, clones in other folders share the cache.
   set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${GODWIT_CCACHE})
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 CCACHE_PCH_EXTSUM=1 ${GODWIT_CCACHE})
 endif()
+
+set(GODWIT_COMMON_HEADERS <algorithm> <chrono> <expected> <functional> <map> <memory> <optional> <span> <string> <string_view>
+    <unordered_map> <variant> <vector> <fmt/format.h>)
+
+# A compiled header holds the paths of its folder, so ccache is given a sum of what went into it instead of its bytes: the list
+# of headers and the packages they come from. (The compiler and its flags are in every file's key already.)
+function(godwit_precompile_headers target)
+  target_precompile_headers(${target} PRIVATE ${ARGN})
+  execute_process(COMMAND dpkg-query -W libstdc++-12-dev libc6-dev libfmt-dev OUTPUT_VARIABLE packages ERROR_QUIET)
+  string(SHA256 sum "${ARGN} ${CMAKE_CXX_COMPILER_VERSION} ${fmt_VERSION} ${packages}")
+  set(compiled ${PROJECT_BINARY_DIR}/CMakeFiles/${target}.dir/cmake_pch.hxx)
+  file(WRITE ${compiled}.gch.sum ${sum})
+  file(WRITE ${compiled}.pch.sum ${sum})
+endfunction()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wconversion -Wno-sign-conversion
                     -fno-omit-frame-pointer)
@@ -20,7 +34,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
                       -Wno-null-dereference)
   add_compile_options(-fpch-preprocess)  # for ccache
 else()
-  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")  # for ccache
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")          # for ccache
+  set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -include-pch <PCH_FILE>)  # ccache makes no path relative that follows an -Xclang
 endif()
 if(GODWIT_SANITIZE)
   string(REPLACE ";" "," sanitizers "${GODWIT_SANITIZE}")
@@ -47,8 +62,7 @@ function(godwit_library folder)
     target_include_directories(godwit_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
     target_link_libraries(godwit_${name} PUBLIC ${ARGN})
     if(folder STREQUAL "base")
-      target_precompile_headers(godwit_base PRIVATE <algorithm> <chrono> <expected> <functional> <map> <memory> <optional>
-                                <span> <string> <string_view> <unordered_map> <variant> <vector> <fmt/format.h>)
+      godwit_precompile_headers(godwit_base ${GODWIT_COMMON_HEADERS})
     else()
       target_precompile_headers(godwit_${name} REUSE_FROM godwit_base)
     endif()
@@ -67,6 +81,28 @@ function(godwit_program)
   install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endfunction()
 
+# How tests are compiled: cheaply, for most of a build's time goes into them. They are checked by the sanitizers like what they
+# test, but not optimised there, and their branches are nothing for a fuzzer to count.
+function(godwit_test_options target)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND GODWIT_SANITIZE)
+    target_compile_options(${target} PRIVATE -O0)
+    if(GODWIT_FUZZ)
+      target_compile_options(${target} PRIVATE -fno-sanitize=fuzzer-no-link)
+    endif()
+  elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+    target_compile_options(${target} PRIVATE -O1)
+  endif()
+  target_link_libraries(${target} PRIVATE GTest::gtest)
+endfunction()
+
+function(godwit_test_headers)
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/test_headers.cc CONTENT "")
+  add_library(godwit_test_headers OBJECT ${PROJECT_BINARY_DIR}/test_headers.cc)
+  godwit_test_options(godwit_test_headers)
+  target_link_libraries(godwit_test_headers PRIVATE fmt::fmt)
+  godwit_precompile_headers(godwit_test_headers ${GODWIT_COMMON_HEADERS} <gtest/gtest.h>)
+endfunction()
+
 # All tests of a folder are one program, so that linking stays cheap; ctest still sees each test. Those of the folders that
 # have threads are also built by the target threaded_tests (for ThreadSanitizer).
 add_custom_target(threaded_tests)
@@ -77,7 +113,8 @@ function(godwit_test folder)
     add_executable(${name}_test ${sources})
     target_link_libraries(${name}_test PRIVATE godwit_${name} GTest::gtest_main ${ARGN})
     target_compile_definitions(${name}_test PRIVATE GODWIT_TESTDATA="${PROJECT_SOURCE_DIR}/src/${folder}/testdata")
-    target_precompile_headers(${name}_test REUSE_FROM godwit_base)
+    godwit_test_options(${name}_test)
+    target_precompile_headers(${name}_test REUSE_FROM godwit_test_headers)
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
     if(folder MATCHES "^(net|store|export|host)$|/driver$")
       add_dependencies(threaded_tests ${name}_test)

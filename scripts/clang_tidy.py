@@ -5,6 +5,9 @@
 
 A file is looked at again only when something it depends on has changed: itself, a header of ours that it includes, its compile
 command, .clang-tidy, or clang-tidy. That is remembered by content, outside the build folder, so that a fresh clone profits.
+
+Most of the time goes into the standard library, so several files of a folder are given to it as one. Where they do not fit
+together (two of them have a local name in common), or something is found, each half is looked at by itself.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -24,6 +28,7 @@ CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / "
 CLANG_TIDY = "clang-tidy-19"
 CLANG = "clang++-19"
 KEPT_DAYS = 60
+BATCH = 8
 
 
 def digest(*parts):
@@ -45,10 +50,8 @@ def plain_arguments(entry):
             skip -= 1
         elif word in ("-o", "-MF", "-MT"):
             skip = 1
-        elif word == "-Xclang" and words[at + 1 : at + 4 : 2] == ["-include-pch", words[at + 3] if at + 3 < len(words) else ""]:
-            skip = 3
-        elif word == "-Xclang" and at + 3 < len(words) and words[at + 1] == "-include" and words[at + 3].endswith("cmake_pch.hxx"):
-            skip = 3
+        elif word == "-include-pch":
+            skip = 1
         elif word == "-Xclang" and at + 1 < len(words) and words[at + 1] == "-fno-pch-timestamp":
             skip = 1
         elif word in ("-c", "-Winvalid-pch", "-fpch-instantiate-templates", "-MD") or word.startswith("-fsanitize"):
@@ -83,26 +86,57 @@ class Checker:
         paths = {os.path.realpath(os.path.join(directory, word)) for word in words}
         return sorted(os.path.relpath(path, ROOT) for path in paths if path.startswith(str(ROOT) + "/"))
 
-    def check(self, entry):
-        """(source, output, seconds, was it known); output is None when it is clean."""
-        source = os.path.relpath(entry["file"], ROOT)
-        arguments = plain_arguments(entry)
+    def is_known(self, entry):
+        source, arguments = os.path.relpath(entry["file"], ROOT), plain_arguments(entry)
         remembered = CACHE / "includes" / digest(source)
         includes = remembered.read_text().split("\n") if remembered.is_file() else None
-        if includes and (CACHE / "clean" / self.key(source, arguments, includes)).is_file():
-            os.utime(CACHE / "clean" / self.key(source, arguments, includes))
-            return source, None, 0.0, True
-        started = time.monotonic()
-        command = [CLANG_TIDY, "--quiet", "--use-color=false", entry["file"], "--", *arguments]
-        run = subprocess.run(command, cwd=entry["directory"], capture_output=True, text=True)
-        seconds = time.monotonic() - started
-        if run.returncode != 0 or "warning:" in run.stdout or "error:" in run.stdout:
-            return source, (run.stdout + run.stderr).replace(str(ROOT) + "/", ""), seconds, False
-        includes = self.includes_of(source, arguments, entry["directory"])
-        if includes:
-            remembered.write_text("\n".join(includes))
+        clean = CACHE / "clean" / self.key(source, arguments, includes) if includes else None
+        if clean is None or not clean.is_file():
+            return False
+        os.utime(clean)
+        return True
+
+    def remember(self, entry):
+        source, arguments = os.path.relpath(entry["file"], ROOT), plain_arguments(entry)
+        if includes := self.includes_of(source, arguments, entry["directory"]):
+            (CACHE / "includes" / digest(source)).write_text("\n".join(includes))
             (CACHE / "clean" / self.key(source, arguments, includes)).touch()
-        return source, None, seconds, False
+
+    def findings(self, batch):
+        """What clang-tidy says of these sources as one; None when they are clean."""
+        arguments, directory = plain_arguments(batch[0]), batch[0]["directory"]
+        with tempfile.TemporaryDirectory() as folder:
+            source, checks = batch[0]["file"], []
+            if len(batch) > 1:
+                source, checks = f"{folder}/batch.cc", ["--checks=-bugprone-suspicious-include"]
+                pathlib.Path(source).write_text("".join(f'#include "{entry["file"]}"\n' for entry in batch))
+            command = [CLANG_TIDY, "--quiet", "--use-color=false", f"--config-file={ROOT}/.clang-tidy", *checks, source, "--", *arguments]
+            run = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+        if run.returncode != 0 or "warning:" in run.stdout or "error:" in run.stdout:
+            return (run.stdout + run.stderr).replace(str(ROOT) + "/", "")
+        return None
+
+    def check(self, batch):
+        """[(source, what was found in it)], and the seconds it took."""
+        started = time.monotonic()
+        found = self.findings(batch)
+        if found is None:
+            for entry in batch:
+                self.remember(entry)
+            return [], time.monotonic() - started
+        if len(batch) == 1:
+            return [(os.path.relpath(batch[0]["file"], ROOT), found)], time.monotonic() - started
+        middle = len(batch) // 2
+        return self.check(batch[:middle])[0] + self.check(batch[middle:])[0], time.monotonic() - started
+
+
+def batches(entries):
+    """Files with one compile command, a folder's next to each other, BATCH at a time."""
+    alike = {}
+    for entry in entries:
+        alike.setdefault((os.path.dirname(entry["file"]), *plain_arguments(entry)), []).append(entry)
+    for files in alike.values():
+        yield from (files[at : at + BATCH] for at in range(0, len(files), BATCH))
 
 
 def ships(path):
@@ -129,19 +163,19 @@ def main():
         wanted = {os.path.realpath(file) for file in options.files}
         entries = {file: entry for file, entry in entries.items() if file in wanted}
     checker = Checker()
-    failed = known = 0
+    changed = [entries[file] for file in sorted(entries) if not checker.is_known(entries[file])]
+    failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        jobs = [pool.submit(checker.check, entries[file]) for file in sorted(entries)]
+        jobs = {pool.submit(checker.check, batch): batch for batch in batches(changed)}
         for job in concurrent.futures.as_completed(jobs):
-            source, output, seconds, was_known = job.result()
-            known += was_known
-            if output is not None:
-                failed += 1
-                print(f"clang-tidy: {source} FAILED ({seconds:.0f} s)\n{output}", flush=True)
-            elif not was_known:
-                print(f"clang-tidy: {source} is clean ({seconds:.0f} s)", flush=True)
+            found, seconds = job.result()
+            failed += len(found)
+            for source, text in found:
+                print(f"clang-tidy: {source} FAILED\n{text}", flush=True)
+            names = " ".join(os.path.basename(entry["file"]) for entry in jobs[job])
+            print(f"clang-tidy: {len(jobs[job]) - len(found)} clean of {names} ({seconds:.0f} s)", flush=True)
     forget_old()
-    print(f"clang-tidy: {len(entries)} sources, {known} unchanged since they were clean, {failed} failed")
+    print(f"clang-tidy: {len(entries)} sources, {len(entries) - len(changed)} unchanged since they were clean, {failed} failed")
     return 1 if failed else 0
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 from absent import absent_reads
+from chunks import images
 from exports import exports
 from homa import echoes
 from homa_simulated import simulated
@@ -14,9 +15,9 @@ from moves import memory_to_memory, peak_memory, sparse_file_to_file
 from world import World, cpu_name
 
 LINES = {"move": memory_to_memory, "sparse": sparse_file_to_file, "export": exports, "absent": absent_reads, "peak": peak_memory,
-         "homa": echoes, "homa-simulated": simulated}
-# Not unless named: it takes an hour, and does not depend on the machine.
-NOT_BY_DEFAULT = ("homa-simulated",)
+         "homa": echoes, "homa-simulated": simulated, "chunks": images}
+# Not unless named: they take an hour.
+NOT_BY_DEFAULT = ("homa-simulated", "chunks")
 
 
 def parse(arguments):
@@ -37,6 +38,10 @@ def parse(arguments):
     parser.add_argument("--homa-seeds", type=int, default=3, help="of each simulated figure, but W5's")
     parser.add_argument("--homa-setup", default="sigcomm18", help="sigcomm18 is what the bars are for; rack16 is quick")
     parser.add_argument("--homa-scale", type=float, default=1, help="of the simulated times; below 1 only to try the script")
+    parser.add_argument("--chunks-mib", type=int, default=1024, help="of /usr that goes into the blob, at most")
+    parser.add_argument("--chunks-tree", default="/usr", help="the folder that is stored as a tree")
+    parser.add_argument("--chunks-sparse-mib", type=int, default=8192, help="size of the sparse image")
+    parser.add_argument("--chunks-only", default="", help="only jobs of images with this in their name")
     parser.add_argument("--disk", default=os.environ.get("TMPDIR", "/var/tmp"), help="folder for files on a disk")
     parser.add_argument("--json", default=None, help="where the figures go (default: bench/results/latest.json)")
     options = parser.parse_args(arguments)

@@ -97,11 +97,11 @@ class Process:
             reader.join(5)
 
 
-def run_timed(*command, cwd=None):
-    """Runs a program to its end: (seconds, CPU seconds with children, its output)."""
+def run_measured(*command, cwd=None, env=None, stdin=subprocess.DEVNULL):
+    """Runs a program to its end: (seconds, CPU seconds with children, bytes of the largest process at its peak, its output)."""
     started = time.monotonic()
-    with subprocess.Popen([str(part) for part in command], cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen([str(part) for part in command], cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, errors="replace") as child:
         errors = []
         reader = threading.Thread(target=lambda: errors.append(child.stderr.read()), daemon=True)
         reader.start()
@@ -112,7 +112,13 @@ def run_timed(*command, cwd=None):
     seconds = time.monotonic() - started
     if child.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, command))}: exit code {child.returncode}: {errors[0][-500:]}")
-    return seconds, usage.ru_utime + usage.ru_stime, output
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, output
+
+
+def run_timed(*command, cwd=None):
+    """The same without the memory: (seconds, CPU seconds with children, its output)."""
+    seconds, cpu, _, output = run_measured(*command, cwd=cwd)
+    return seconds, cpu, output
 
 
 def wait_for_socket(path_or_port, process, seconds=10):

@@ -4,8 +4,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/image_export_command.h"
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
+#include "cli/image_mount_command.h"
 #include "cli/image_remote_server.h"
 #include "cli/image_serve_command.h"
 #include "cli/image_upkeep_commands.h"
@@ -24,8 +26,12 @@ void set_command(CLI::App& app, const Settings& settings, std::function<int()>& 
 void add_store_option(CLI::App& app, StoreOptions& o) {
   app.add_option("--store", o.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
 }
+void add_rate_option(CLI::App& app, StoreOptions& o) {
+  app.add_option("--rate-limit-bps", o.rate_limit, "bytes per second to and from a remote, each, like 500000 or 1M");
+}
 void add_read_options(CLI::App& app, StoreOptions& o) {
   add_store_option(app, o);
+  add_rate_option(app, o);
   app.add_option("--extra-store", o.extra_stores, "another store, asked for what the first has not; may be repeated");
 }
 void add_threads_option(CLI::App& app, unsigned& threads) {
@@ -48,8 +54,11 @@ void add_make(CLI::App& group, const Settings& settings, std::function<int()>& c
   app->add_option("INPUT", o->input,
                   "what to store: a file, a block device, - for standard input; of a tree its folder (default: this one)");
   add_store_option(*app, o->store);
+  add_rate_option(*app, o->store);
   app->add_option("--chunk-size", o->chunk_size, "AVG or MIN:AVG:MAX, like 64K (default 16K:64K:256K)");
-  app->add_option("--digest", o->digest, "what names chunks: sha512-256 or sha256")->capture_default_str();
+  app->add_option("--fixed", o->fixed,
+                  "chunks of this one size, named by SHA-256: as volumes with such blocks look for them (4KiB to 4MiB)");
+  app->add_option("--digest", o->digest, "what names chunks: sha512-256 (the default) or sha256");
   app->add_option("--compression", o->store.compression, "of new chunks: zstd, xz, gzip or none")->capture_default_str();
   app->add_option("--compression-level", o->store.level, "of that method (default: zstd 3, xz 6, gzip 6)");
   app->add_flag("--no-digest", o->no_digest, "do not compute the digest of the whole input, which one processor alone must do");
@@ -71,11 +80,16 @@ void add_extract(CLI::App& group, const Settings& settings, std::function<int()>
                   "(default: this one)");
   app->add_option("SUBPATH", o->subpath, "only this node of the tree, put into OUTPUT under its own name");
   add_read_options(*app, o->store);
-  app->add_option("--seed", o->seeds, "a file or device that may hold some of the chunks; may be repeated");
+  app->add_option("--seed", o->seeds,
+                  "a file or device, of a tree also a folder, that may hold some of the chunks; may be repeated");
   add_yes_no(*app, "--seed-output", o->seed_output, "use the file that is replaced as a seed (default yes)");
+  app->add_option("--seed-cache", o->seed_cache,
+                  "the folder in which the chunks of seeds are kept from run to run, or no (default: GODWIT_CACHE/seeds, else "
+                  "XDG_CACHE_HOME/godwit/seeds, else ~/.cache/godwit/seeds)");
   app->add_flag("--in-place", o->in_place,
                 "write into OUTPUT itself what differs; after an interruption, go on where it stopped");
   add_yes_no(*app, "--punch-holes", o->punch_holes, "leave out zeros (default yes)");
+  add_yes_no(*app, "--reflink", o->reflink, "share blocks with seeds where the file system can (default yes)");
   app->add_flag("--no-sync", o->no_sync, "do not wait for the disk");
   add_threads_option(*app, o->threads);
   add_extract_options(*app, o->tree);
@@ -138,13 +152,50 @@ void add_upkeep(CLI::App& group, const Settings& settings, std::function<int()>&
   set_command(*gc, settings, command, g, run_image_gc);
 }
 
+void add_view_options(CLI::App& app, ImageViewOptions& o) {
+  add_read_options(app, o.store);
+  app.add_option("--cache", o.cache, "bytes of chunks to keep in memory")->capture_default_str();
+}
+
+void add_viewing(CLI::App& group, const Settings& settings, std::function<int()>& command) {
+  CLI::App* app = group.add_subcommand("export", "offer a blob to NBD clients, read-only; chunks are fetched when they are read");
+  app->footer(
+      "Example:\n  godwit image export disk.caibx --store https://images.example/default.castr\n"
+      "  qemu-img convert nbd://127.0.0.1/disk disk.qcow2");
+  auto o = std::make_shared<ExportCommandOptions>();
+  app->add_option("INDEX", o->index, "the index: NAME.caibx, host:PATH or a URL")->required();
+  add_view_options(*app, o->view);
+  app->add_option("--nbd", o->nbd,
+                  "where NBD clients reach it: HOST:PORT or unix:/PATH; may be repeated (default 127.0.0.1:10809)");
+  app->add_option("--name", o->name, "what clients call it, beside the empty name (default: the index's, without its suffix)");
+  app->add_flag("--insecure", o->insecure, "allow addresses that others than this machine can reach, without encryption");
+  set_command(*app, settings, command, o, run_image_export);
+
+  CLI::App* mount = group.add_subcommand("mount", "show a tree, or a blob as one file, in a folder, read-only, by FUSE");
+  mount->footer(
+      "Example:\n  godwit image mount root.caidx /mnt --store https://images.example/default.castr\n\n"
+      "Runs until it is interrupted or `umount FOLDER` is said; prints `Mounted: FOLDER` when it is ready.");
+  auto m = std::make_shared<MountOptions>();
+  mount->add_option("IMAGE", m->image, "NAME.caidx, NAME.catar, or NAME.caibx, which becomes the file FOLDER/NAME")->required();
+  mount->add_option("FOLDER", m->folder, "where to mount it")->required();
+  add_view_options(*mount, m->view);
+  add_yes_no(*mount, "--mkdir", m->make_folder, "make FOLDER if it is not there (default yes)");
+  mount->add_option("--uid-shift", m->tree.uid_shift, "yes (by FOLDER's owner), or what to add to each owner's number");
+  mount->add_option("--uid-range", m->tree.uid_range, "owners' numbers modulo this");
+  mount->add_option("--what", m->tree.what, "archive, archive-index or blob-index, whatever the name says");
+  set_command(*mount, settings, command, m, run_image_mount);
+}
+
 void add_serving(CLI::App& group, const Settings& settings, std::function<int()>& command) {
-  CLI::App* serve = group.add_subcommand("serve", "give indexes, archives and chunk stores to others over HTTP, read-only");
+  CLI::App* serve =
+      group.add_subcommand("serve", "give indexes, archives and chunk stores to others over HTTP or HTTPS, read-only");
   serve->footer("Example:\n  godwit image serve /srv/images\n  godwit image extract http://127.0.0.1:8080/disk.caibx disk.img");
   auto s = std::make_shared<ImageServeOptions>();
   serve->add_option("FOLDER", s->folder, "the folder that holds them")->required();
   serve->add_option("--listen", s->listen, "HOST:PORT")->capture_default_str();
   serve->add_flag("--insecure", s->insecure, "allow other machines to connect, without encryption");
+  serve->add_option("--certificate", s->certificate, "serve by HTTPS: the certificate with its chain, in PEM");
+  serve->add_option("--key", s->key, "its key, in PEM");
   set_command(*serve, settings, command, s, run_image_serve);
 
   for (const bool is_push : {false, true}) {
@@ -154,6 +205,7 @@ void add_serving(CLI::App& group, const Settings& settings, std::function<int()>
     end->footer("A client starts this through ssh when CASYNC_REMOTE_PATH names a link `casync` to this program.");
     auto o = std::make_shared<RemoteServerOptions>();
     o->is_push = is_push;
+    end->add_option("--rate-limit-bps", o->rate_limit, "bytes per second, each way, like 500000 or 1M");
     end->add_option("OPERANDS", o->operands, "BASE ARCHIVE INDEX STORE [STORE…], with - for what is not there")->required();
     end->callback([o, &command] { command = [o] { return run_remote_server(*o); }; });
   }
@@ -170,6 +222,7 @@ void add_image_commands(CLI::App& app, const Settings& settings, std::function<i
   add_reading(*group, settings, command);
   add_tree_commands(*group, settings, command);
   add_upkeep(*group, settings, command);
+  add_viewing(*group, settings, command);
   add_serving(*group, settings, command);
   for (CLI::App* verb : group->get_subcommands(nullptr)) verb->fallthrough();
 }

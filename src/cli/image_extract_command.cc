@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "chunks/driver/byte_source.h"
 #include "chunks/driver/extract_blob.h"
+#include "chunks/driver/seed_cache.h"
 #include "cli/image_places.h"
 #include "host/quantity.h"
 
@@ -43,6 +46,20 @@ void add_seeds(chunks::SeedMap& seeds, std::vector<std::string> paths, ImageRun&
             });
 }
 
+// Where the chunks of seeds are kept from run to run; nothing where they are not.
+std::optional<chunks::SeedCache> seed_cache_of(const std::string& chosen) {
+  if (chosen == "no") return std::nullopt;
+  if (!chosen.empty()) return chunks::SeedCache(chosen);
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr && *value == '/' ? value : "");
+  };
+  if (const std::string cache = variable("GODWIT_CACHE"); !cache.empty()) return chunks::SeedCache(cache + "/seeds");
+  if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty()) return chunks::SeedCache(cache + "/godwit/seeds");
+  if (const std::string home = variable("HOME"); !home.empty()) return chunks::SeedCache(home + "/.cache/godwit/seeds");
+  return std::nullopt;
+}
+
 void show_extract_progress(ImageRun& run, const std::string& title, const chunks::ExtractBlob& extract, std::uint64_t size) {
   run.show_progress("extract", [&extract, title, size](Progress& progress) {
     progress.title = title;
@@ -59,6 +76,8 @@ void show_extract_progress(ImageRun& run, const std::string& title, const chunks
 static int run_extract_of_tree(const Settings& settings, const ExtractOptions& options) {
   TreeOptions tree = options.tree;
   tree.punch_holes = options.punch_holes;
+  tree.threads = options.threads;
+  tree.seeds = options.seeds;
   return run_with_tree(settings, options.store, tree, options.index, options.subpath, [&](Console& console, TreeInput input) {
     return run_tree_extract(console, tree, std::move(input), options.output.empty() ? "." : options.output);
   });
@@ -71,40 +90,45 @@ int run_image_extract(const Settings& settings, const ExtractOptions& options) {
   if (!kind) return run.console().error(kind.error());
   if (*kind == TreeKind::directory || options.output.empty() || !options.subpath.empty())
     return run.console().error(Error(ErrorKind::usage, "extract takes an index of a blob and one output, or an archive"));
-  const Result<chunks::Index> index = read_index(options.index);
-  if (!index) return run.console().error(index.error());
-  const Result<std::unique_ptr<chunks::ChunkStore>> store =
-      open_stores_to_read(store_path(options.store, options.index), options.store, !index->entries.empty(), run);
-  if (!store) return run.console().error(store.error());
+  const Result<OpenImage> image = open_image(options.index, options.store, run);
+  if (!image) return run.console().error(image.error());
+  const chunks::Index& index = image->index;
   const bool to_stdout = options.output == "-";
   Result<std::unique_ptr<chunks::BlobOutput>> output = chunks::make_stream_output(STDOUT_FILENO);
   std::vector<std::string> seeds = options.seeds;
   if (!to_stdout) {
     // The old content is only a seed while it stays as it is, beside the new file.
     if (options.seed_output && !options.in_place && is_regular_with_content(options.output)) seeds.push_back(options.output);
-    output =
-        chunks::make_file_output(options.output, index->blob_size(),
-                                 {.in_place = options.in_place, .punch_holes = options.punch_holes, .sync = !options.no_sync});
+    output = chunks::make_file_output(
+        options.output, index.blob_size(),
+        {.in_place = options.in_place, .punch_holes = options.punch_holes, .reflink = options.reflink, .sync = !options.no_sync});
   }
   if (!output) return run.console().error(output.error());
-  chunks::SeedMap seed_map(*index);
+  const std::optional<chunks::SeedCache> seed_cache = seed_cache_of(options.seed_cache);
+  chunks::SeedMap seed_map(index, seed_cache ? &*seed_cache : nullptr);
   chunks::ExtractBlobOptions extract_options;
-  extract_options.length = index->blob_size();
-  chunks::ExtractBlob extract(*index, **store, seeds.empty() ? nullptr : &seed_map, **output, extract_options, run.workers());
-  if (!to_stdout) show_extract_progress(run, options.output, extract, index->blob_size());
+  extract_options.length = index.blob_size();
+  chunks::ExtractBlob extract(index, *image->store, seeds.empty() ? nullptr : &seed_map, **output, extract_options,
+                              run.workers());
+  if (!to_stdout) show_extract_progress(run, options.output, extract, index.blob_size());
   run.loop().post([&] {
     add_seeds(seed_map, seeds, run, [&](Result<void> added) {
       if (!added) return (void)run.end_with(added.error());
       extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
         if (!done) return (void)run.end_with(done.error().within("extract " + options.index));
+        // Its chunks are known now: when it is replaced, it is a seed.
+        if (!to_stdout && seed_cache && options.seed_output) remember_extracted(*seed_cache, options.output, index);
         if (!to_stdout)
           run.console().event({{"event", "extracted"},
                                {"index", options.index},
                                {"output", options.output},
-                               {"size", index->blob_size()},
+                               {"size", index.blob_size()},
                                {"bytes_fetched", done->bytes_fetched},
                                {"bytes_reused", done->bytes_reused},
+                               {"bytes_shared", done->bytes_shared},
                                {"bytes_zero", done->bytes_zero},
+                               {"seed_bytes_read", seed_map.bytes_read()},
+                               {"seed_bytes_known", seed_map.bytes_known()},
                                {"seconds", run.seconds()}});
         run.end(kDone);
       });
@@ -115,25 +139,23 @@ int run_image_extract(const Settings& settings, const ExtractOptions& options) {
 
 int run_image_cat(const Settings& settings, const CatOptions& options) {
   ImageRun run(settings, 0);
-  const Result<chunks::Index> index = read_index(options.index);
-  if (!index) return run.console().error(index.error());
+  const Result<OpenImage> image = open_image(options.index, options.store, run);
+  if (!image) return run.console().error(image.error());
+  const chunks::Index& index = image->index;
   const Result<std::uint64_t> offset = parse_offset(options.offset.empty() ? "0" : options.offset, "--offset");
   if (!offset) return run.console().error(offset.error());
-  const std::uint64_t size = index->blob_size();
+  const std::uint64_t size = index.blob_size();
   if (*offset > size)
     return run.console().error(
         Error(ErrorKind::usage, fmt::format("--offset: {} lies behind the end of the blob, {}", *offset, size)));
   Result<std::uint64_t> length = size - *offset;
   if (!options.length.empty()) length = parse_offset(options.length, "--length");
   if (!length) return run.console().error(length.error());
-  const Result<std::unique_ptr<chunks::ChunkStore>> store =
-      open_stores_to_read(store_path(options.store, options.index), options.store, !index->entries.empty(), run);
-  if (!store) return run.console().error(store.error());
   const std::unique_ptr<chunks::BlobOutput> output = chunks::make_stream_output(STDOUT_FILENO);
   chunks::ExtractBlobOptions extract_options;
   extract_options.offset = *offset;
   extract_options.length = std::min(*length, size - *offset);
-  chunks::ExtractBlob extract(*index, **store, nullptr, *output, extract_options, run.workers());
+  chunks::ExtractBlob extract(index, *image->store, nullptr, *output, extract_options, run.workers());
   extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
     if (!done) return (void)run.end_with(done.error().within("cat " + options.index));
     run.end(kDone);
@@ -180,17 +202,15 @@ int run_image_digest(const Settings& settings, const DigestOptions& options) {
   }
   const bool is_index = options.path.ends_with(".caibx") || options.path.ends_with(".caidx");
   if (!is_index) return digest_of_file(run, options.path, digest);
-  const Result<chunks::Index> index = read_index(options.path);
-  if (!index) return run.console().error(index.error());
-  if (options.digest.empty()) digest = index->header.digest();
-  const Result<std::unique_ptr<chunks::ChunkStore>> store =
-      open_stores_to_read(store_path(options.store, options.path), options.store, !index->entries.empty(), run);
-  if (!store) return run.console().error(store.error());
+  const Result<OpenImage> image = open_image(options.path, options.store, run);
+  if (!image) return run.console().error(image.error());
+  const chunks::Index& index = image->index;
+  if (options.digest.empty()) digest = index.header.digest();
   std::optional<chunks::ChunkId> result;
   const std::unique_ptr<chunks::BlobOutput> output = chunks::make_digest_output(digest, result);
   chunks::ExtractBlobOptions extract_options;
-  extract_options.length = index->blob_size();
-  chunks::ExtractBlob extract(*index, **store, nullptr, *output, extract_options, run.workers());
+  extract_options.length = index.blob_size();
+  chunks::ExtractBlob extract(index, *image->store, nullptr, *output, extract_options, run.workers());
   extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
     if (!done) return (void)run.end_with(done.error().within("digest " + options.path));
     run.console().line(result->hex());

@@ -19,8 +19,10 @@ struct ExtractOptions {
   StoreOptions store;
   std::vector<std::string> seeds;
   bool seed_output = true;
+  std::string seed_cache;  // a folder, "no", or empty: the user's own
   bool in_place = false;
   bool punch_holes = true;
+  bool reflink = true;
   bool no_sync = false;
   unsigned threads = 0;
 };

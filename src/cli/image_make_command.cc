@@ -20,6 +20,12 @@ Result<chunks::MakeBlobOptions> make_options(const MakeOptions& options, unsigne
     if (!parsed) return fail(std::move(parsed.error()).within("--chunk-size"));
     sizes = *parsed;
   }
+  if (!options.fixed.empty()) {
+    if (!options.chunk_size.empty()) return fail(ErrorKind::usage, "--fixed says what size chunks have: leave out --chunk-size");
+    const Result<std::uint32_t> block = host::parse_block_size(options.fixed);
+    if (!block) return fail(ErrorKind::usage, block.error().within("--fixed").message());
+    sizes = {*block, *block, *block};
+  }
   const Result<chunks::CutRule> rule = chunks::CutRule::of(sizes);
   if (!rule) return fail(ErrorKind::usage, "--chunk-size: " + rule.error().message());
   const Result<chunks::Digest> digest = chunks::digest_of_name(options.digest);
@@ -27,6 +33,14 @@ Result<chunks::MakeBlobOptions> make_options(const MakeOptions& options, unsigne
   made.stream = {.rule = *rule, .digest = *digest, .digest_stream = !options.no_digest, .threads = threads};
   made.sync = !options.no_sync;
   return made;
+}
+
+// Blocks of a volume go by SHA-256, whatever else is usual.
+Result<std::string> digest_of(const MakeOptions& options) {
+  if (options.fixed.empty()) return options.digest.empty() ? std::string("sha512-256") : options.digest;
+  if (!options.digest.empty() && options.digest != "sha256")
+    return fail(ErrorKind::usage, "--fixed: blocks of volumes are named by SHA-256: leave out --digest");
+  return "sha256";
 }
 
 void tell_end(ImageRun& run, const chunks::MakeBlobResult& made, const MakeOptions& options) {
@@ -60,14 +74,15 @@ static Result<std::unique_ptr<chunks::ByteSource>> open_source(const MakeOptions
 
 int run_image_make(const Settings& settings, const MakeOptions& given) {
   MakeOptions options = given;
-  options.tree.digest = options.digest;
+  const Result<std::string> digest = digest_of(given);
   const Result<TreeKind> kind = tree_kind(options.index, options.tree.what);
-  if (is_remote_place(options.index) || is_remote_place(store_path(options.store, options.index))) {
-    if (kind && *kind == TreeKind::none) return run_remote_make(settings, options);
-    Console console(settings.json);
-    return console.error(
-        Error(ErrorKind::unsupported, "a tree is made here first: give local places for " + options.index + " and its store"));
-  }
+  if (!digest) return Console(settings.json).error(digest.error());
+  if (!options.fixed.empty() && kind && *kind != TreeKind::none)
+    return Console(settings.json).error(Error(ErrorKind::usage, "--fixed is for blobs: " + options.index + " is of a tree"));
+  options.tree.digest = options.digest = *digest;
+  const bool has_chunks = !kind || *kind != TreeKind::archive;
+  if (kind && (is_remote_place(options.index) || (has_chunks && is_remote_place(store_path(options.store, options.index)))))
+    return run_remote_make(settings, options, *kind);
   if (kind && *kind == TreeKind::archive) {
     Console console(settings.json);
     return run_tree_make(console, options.tree, options.index, options.input.empty() ? "." : options.input);

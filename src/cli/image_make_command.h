@@ -15,7 +15,8 @@ struct MakeOptions {
   TreeOptions tree;
   StoreOptions store;
   std::string chunk_size;
-  std::string digest = "sha512-256";
+  std::string fixed;   // the size of a volume's blocks; chunks are then these, named by SHA-256
+  std::string digest;  // "": sha512-256
   bool no_digest = false;
   bool no_sync = false;
   unsigned threads = 0;

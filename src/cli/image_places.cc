@@ -1,5 +1,8 @@
 #include "cli/image_places.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -41,9 +44,22 @@ Result<void> run_until_done(net::EventLoop& loop, Start start) {
   return result ? std::move(*result) : fail(ErrorKind::cancelled, "interrupted");
 }
 
-Result<Bytes> fetch_by_http(const std::string& url) {
+chunks::HttpClientOptions http_options(std::uint64_t rate) {
+  chunks::HttpClientOptions options;
+  options.bytes_per_second = rate;
+  // As OpenSSL's programs and curl do it, for servers whose certificate the system does not know.
+  if (const char* file = std::getenv("SSL_CERT_FILE"); file != nullptr) options.authorities = file;
+  return options;
+}
+
+chunks::RemoteConnector connector(net::EventLoop& loop, std::vector<std::string> words, std::uint64_t rate) {
+  return chunks::connect_by_command(loop, std::move(words),
+                                    rate == 0 ? nullptr : std::make_shared<chunks::RemoteRate>(rate, loop.now()));
+}
+
+Result<Bytes> fetch_by_http(const std::string& url, std::uint64_t rate) {
   net::EventLoop loop;
-  chunks::HttpClient client(loop);
+  chunks::HttpClient client(loop, http_options(rate));
   Bytes body;
   const Result<void> got = run_until_done(loop, [&](net::Done<void> done) {
     client.get(url, kIndexBytesMax, [&body, url, done = std::move(done)](Result<chunks::HttpAnswer> answer) mutable {
@@ -60,31 +76,34 @@ Result<Bytes> fetch_by_http(const std::string& url) {
   return body;
 }
 
-Result<Bytes> fetch_by_command(const RemoteLocator& index) {
-  const auto words =
-      chunks::remote_command(chunks::hello::kPullIndex, {nullptr, &index, nullptr, {}}, chunks::remote_programs_of_environment());
-  if (!words) return fail(words.error());
-  net::EventLoop loop;
-  Result<chunks::RemoteConnection> connection = chunks::connect_by_command(loop, *words)();
-  if (!connection) return fail(std::move(connection).error());
-  Bytes bytes;
-  const auto sink = [&bytes](ConstBytes piece) -> Result<void> {
+// Takes an index in pieces.
+std::function<Result<void>(ConstBytes)> into(Bytes& bytes) {
+  return [&bytes](ConstBytes piece) -> Result<void> {
     if (bytes.size() + piece.size() > kIndexBytesMax) return fail(ErrorKind::limit, "the remote's index does not end");
     append(bytes, piece);
     return {};
   };
+}
+
+// An index or an archive, in pieces.
+Result<void> pull_by_command(const RemoteLocator& place, chunks::wire::File file, std::function<Result<void>(ConstBytes)> sink,
+                             std::uint64_t rate) {
+  const bool is_index = file == chunks::wire::File::index;
+  const auto words = chunks::remote_command(is_index ? chunks::hello::kPullIndex : chunks::hello::kPullArchive,
+                                            {is_index ? nullptr : &place, is_index ? &place : nullptr, nullptr, {}},
+                                            chunks::remote_programs_of_environment());
+  if (!words) return fail(words.error());
+  net::EventLoop loop;
+  Result<chunks::RemoteConnection> connection = connector(loop, *words, rate)();
+  if (!connection) return fail(std::move(connection).error());
   std::unique_ptr<chunks::RemoteTransfer> transfer;
-  std::optional<Error> refused;
-  const Result<void> pulled = run_until_done(loop, [&](net::Done<void> done) {
-    auto started = chunks::pull_from_remote(loop, std::move(*connection), chunks::wire::File::index, sink, std::move(done));
-    if (started)
-      transfer = std::move(*started);
-    else
-      refused = started.error();
+  return run_until_done(loop, [&](net::Done<void> done) {
+    auto failed = std::make_shared<net::Done<void>>(std::move(done));
+    auto started = chunks::pull_from_remote(loop, std::move(*connection), file, std::move(sink),
+                                            [failed](Result<void> result) { (*failed)(std::move(result)); });
+    if (!started) return (*failed)(fail(started.error()));
+    transfer = std::move(*started);
   });
-  if (refused) return fail(*refused);
-  if (!pulled) return fail(pulled.error());
-  return bytes;
 }
 
 std::string title_of(const RemoteLocator& locator) {
@@ -98,26 +117,82 @@ bool is_remote_place(const std::string& place) {
   return locator && locator->kind != Kind::path;
 }
 
-Result<chunks::Index> read_index(const std::string& place) {
+Result<chunks::Index> read_index(const std::string& place, const StoreOptions& options) {
   if (place == "-") return chunks::read_index_file(place);
   const Result<RemoteLocator> locator = chunks::parse_remote_locator(place);
   if (!locator) return fail(locator.error());
   if (locator->kind == Kind::path) return chunks::read_index_file(locator->path);
-  Result<Bytes> file = is_http(*locator) ? fetch_by_http(locator->path) : fetch_by_command(*locator);
+  const Result<std::uint64_t> rate = parse_rate_limit(options.rate_limit);
+  if (!rate) return fail(rate.error());
+  Result<Bytes> file = Bytes();
+  if (is_http(*locator)) {
+    file = fetch_by_http(locator->path, *rate);
+  } else if (Result<void> got = pull_by_command(*locator, chunks::wire::File::index, into(*file), *rate); !got) {
+    file = fail(std::move(got).error());
+  }
   if (!file) return fail(std::move(file).error().within("index " + title_of(*locator)));
   Result<chunks::Index> index = chunks::decode_index(*file);
   if (!index) return fail(std::move(index).error().within("index " + title_of(*locator)));
   return index;
 }
 
-Result<std::unique_ptr<chunks::ChunkStore>> open_remote_store(const std::string& place, ImageRun& run) {
+Result<std::unique_ptr<chunks::ChunkStore>> open_remote_store(const std::string& place, const StoreOptions& options,
+                                                              ImageRun& run) {
   const Result<RemoteLocator> locator = chunks::parse_remote_locator(place);
   if (!locator) return fail(locator.error());
-  if (is_http(*locator)) return chunks::make_chunk_store(chunks::make_http_blobs(locator->path, run.loop()), {}, run.workers());
+  const Result<std::uint64_t> rate = parse_rate_limit(options.rate_limit);
+  if (!rate) return fail(rate.error());
+  if (is_http(*locator))
+    return chunks::make_chunk_store(chunks::make_http_blobs(locator->path, run.loop(), http_options(*rate)), {}, run.workers());
   const auto words = chunks::remote_command(chunks::hello::kPullChunks, {nullptr, nullptr, &*locator, {}},
                                             chunks::remote_programs_of_environment());
   if (!words) return fail(words.error());
-  return chunks::make_remote_store(title_of(*locator), chunks::connect_by_command(run.loop(), *words), run.loop(), run.workers());
+  return chunks::make_remote_store(title_of(*locator), connector(run.loop(), *words, *rate), run.loop(), run.workers());
+}
+
+namespace {
+
+// Whether one peer of the protocol serves both.
+bool are_with_one_peer(const RemoteLocator& index, const RemoteLocator& store) {
+  if (index.kind != store.kind || index.kind == Kind::path || is_http(index)) return false;
+  return index.kind == Kind::ssh ? index.host == store.host : index.scheme() == store.scheme();
+}
+
+Result<OpenImage> open_with_one_peer(const RemoteLocator& index, const RemoteLocator& store, const StoreOptions& options,
+                                     ImageRun& run) {
+  const Result<std::uint64_t> rate = parse_rate_limit(options.rate_limit);
+  if (!rate) return fail(rate.error());
+  const auto words = chunks::remote_command(chunks::hello::kPullIndex | chunks::hello::kPullChunks, {nullptr, &index, &store, {}},
+                                            chunks::remote_programs_of_environment());
+  if (!words) return fail(words.error());
+  std::unique_ptr<chunks::RemoteStore> remote =
+      chunks::make_remote_store(title_of(store), connector(run.loop(), *words, *rate), run.loop(), run.workers());
+  Bytes bytes;
+  const Result<void> fetched =
+      run_until_done(run.loop(), [&](net::Done<void> done) { remote->fetch_index(into(bytes), std::move(done)); });
+  if (!fetched) return fail(fetched.error().within("index " + title_of(index)));
+  Result<chunks::Index> decoded = chunks::decode_index(bytes);
+  if (!decoded) return fail(std::move(decoded).error().within("index " + title_of(index)));
+  std::vector<std::unique_ptr<chunks::ChunkStore>> stores;
+  stores.push_back(std::move(remote));
+  if (Result<void> opened = open_extra_stores(options, run, stores); !opened) return fail(std::move(opened).error());
+  return OpenImage{std::move(*decoded), chunks::make_store_chain(std::move(stores))};
+}
+
+}  // namespace
+
+Result<OpenImage> open_image(const std::string& index_place, const StoreOptions& options, ImageRun& run) {
+  const std::string store_place = store_path(options, index_place);
+  if (is_remote_place(index_place) && is_remote_place(store_place)) {
+    const Result<RemoteLocator> index = chunks::parse_remote_locator(index_place);
+    const Result<RemoteLocator> store = chunks::parse_remote_locator(store_place);
+    if (index && store && are_with_one_peer(*index, *store)) return open_with_one_peer(*index, *store, options, run);
+  }
+  Result<chunks::Index> index = read_index(index_place, options);
+  if (!index) return fail(std::move(index).error());
+  Result<std::unique_ptr<chunks::ChunkStore>> store = open_stores_to_read(store_place, options, !index->entries.empty(), run);
+  if (!store) return fail(std::move(store).error());
+  return OpenImage{std::move(*index), std::move(*store)};
 }
 
 namespace {
@@ -143,19 +218,19 @@ class Workshop {
   std::string path_;
 };
 
-Result<void> push_index(const std::string& file, const std::string& chunks_at, const RemoteLocator& index,
-                        const RemoteLocator* store) {
-  using namespace chunks::hello;
-  const chunks::HelloFlags wants = store != nullptr ? kPushIndex | kPushChunks | kPushIndexChunks : kPushIndex;
-  const auto words = chunks::remote_command(wants, {nullptr, &index, store, {}}, chunks::remote_programs_of_environment());
+// After a cut, before the next connection: long enough for an ssh that is being restarted, short for a person.
+constexpr Duration kPauseAfterCut = Duration::seconds(1);
+
+// Pushes `file`; where it is an index with chunks, these from the store at `chunks_at`.
+Result<void> push_file(chunks::HelloFlags wants, const chunks::RemoteOperands& operands, const std::string& file,
+                       const std::string& chunks_at, std::uint64_t rate) {
+  const auto words = chunks::remote_command(wants, operands, chunks::remote_programs_of_environment());
   if (!words) return fail(words.error());
   net::EventLoop loop;
   const std::unique_ptr<net::Workers> workers = net::make_workers(loop, 2);
-  Result<chunks::RemoteConnection> connection = chunks::connect_by_command(loop, *words)();
-  if (!connection) return fail(std::move(connection).error());
   std::unique_ptr<store::BlobStore> blobs;
   chunks::RemoteUpload upload{wants, file, {}};
-  if (store != nullptr) {
+  if ((wants & chunks::hello::kPushChunks) != 0) {
     Result<std::unique_ptr<store::BlobStore>> opened = store::make_directory_blobs(chunks_at, true, *workers, loop);
     if (!opened) return fail(std::move(opened).error());
     blobs = std::move(*opened);
@@ -164,7 +239,7 @@ Result<void> push_index(const std::string& file, const std::string& chunks_at, c
   std::unique_ptr<chunks::RemoteTransfer> transfer;
   std::optional<Error> refused;
   Result<void> pushed = run_until_done(loop, [&](net::Done<void> done) {
-    auto started = chunks::push_to_remote(loop, *workers, std::move(*connection), upload, std::move(done));
+    auto started = chunks::push_over_cuts(loop, *workers, connector(loop, *words, rate), upload, kPauseAfterCut, std::move(done));
     if (started)
       transfer = std::move(*started);
     else
@@ -176,15 +251,32 @@ Result<void> push_index(const std::string& file, const std::string& chunks_at, c
 
 }  // namespace
 
-int run_remote_make(const Settings& settings, const MakeOptions& options) {
+static int push_archive(const Settings& settings, const MakeOptions& options, const RemoteLocator& archive, std::uint64_t rate) {
+  Console console(settings.json);
+  const Result<Workshop> workshop = Workshop::make();
+  if (!workshop) return console.error(workshop.error());
+  const std::string file = *workshop / std::filesystem::path(archive.path).filename().string();
+  if (const int made = run_tree_make(console, options.tree, file, options.input.empty() ? "." : options.input); made != kDone)
+    return made;
+  const Result<void> pushed = push_file(chunks::hello::kPushArchive, {&archive, nullptr, nullptr, {}}, file, "", rate);
+  if (!pushed) return console.error(pushed.error().within("push to " + title_of(archive)));
+  return kDone;
+}
+
+int run_remote_make(const Settings& settings, const MakeOptions& options, TreeKind kind) {
+  using namespace chunks::hello;
   Console console(settings.json);
   const std::string store_place = store_path(options.store, options.index);
   const Result<RemoteLocator> index = chunks::parse_remote_locator(options.index);
   const Result<RemoteLocator> store = chunks::parse_remote_locator(store_place);
+  const Result<std::uint64_t> rate = parse_rate_limit(options.store.rate_limit);
   if (!index) return console.error(index.error());
   if (!store) return console.error(store.error());
-  if (index->kind == Kind::url || store->kind == Kind::url)
+  if (!rate) return console.error(rate.error());
+  const bool is_archive = kind == TreeKind::archive;
+  if (index->kind == Kind::url || (!is_archive && store->kind == Kind::url))
     return console.error(Error(ErrorKind::unsupported, "a URL is only read: make the image here and copy it, or push it by ssh"));
+  if (is_archive) return push_archive(settings, options, *index, *rate);
   if (index->kind == Kind::path)
     return console.error(
         Error(ErrorKind::unsupported,
@@ -201,9 +293,46 @@ int run_remote_make(const Settings& settings, const MakeOptions& options) {
   if (both) here.store.store = *workshop / "default.castr";
   if (!both) here.store.store = store->path;
   if (const int made = run_image_make(settings, here); made != kDone) return made;
-  const Result<void> pushed = push_index(here.index, here.store.store, *index, both ? &*store : nullptr);
+  const chunks::HelloFlags wants = both ? kPushIndex | kPushChunks | kPushIndexChunks : kPushIndex;
+  const Result<void> pushed =
+      push_file(wants, {nullptr, &*index, both ? &*store : nullptr, {}}, here.index, here.store.store, *rate);
   if (!pushed) return console.error(pushed.error().within("push to " + title_of(*index)));
   return kDone;
+}
+
+Result<FetchedArchive> FetchedArchive::fetch(const std::string& place, const StoreOptions& options) {
+  const Result<RemoteLocator> locator = chunks::parse_remote_locator(place);
+  if (!locator) return fail(locator.error());
+  const Result<std::uint64_t> rate = parse_rate_limit(options.rate_limit);
+  if (!rate) return fail(rate.error());
+  FetchedArchive fetched;
+  const char* chosen = std::getenv("TMPDIR");
+  std::string name = std::string(chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp") + "/godwit_archive_XXXXXX";
+  fetched.file_.reset(::mkostemp(name.data(), O_CLOEXEC));
+  if (!fetched.file_.is_open()) return fail(Error::from_errno(errno, "make the temporary file " + name));
+  (void)::unlink(name.c_str());  // it goes with its descriptor, however this process ends
+  const auto take = [&fetched, &name](ConstBytes piece) -> Result<void> {
+    while (!piece.empty()) {
+      const ssize_t count = ::write(fetched.file_.get(), piece.data(), piece.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return fail(Error::from_errno(errno, "write to the temporary file " + name));
+      piece = piece.subspan(static_cast<std::size_t>(count));
+    }
+    return {};
+  };
+  Result<void> got;
+  if (is_http(*locator)) {
+    const Result<Bytes> body = fetch_by_http(locator->path, *rate);
+    got = body ? take(*body) : Result<void>(fail(body.error()));
+  } else {
+    got = pull_by_command(*locator, chunks::wire::File::archive, take, *rate);
+  }
+  if (!got) return fail(got.error().within("archive " + title_of(*locator)));
+  return fetched;
+}
+
+std::string FetchedArchive::path() const {
+  return fmt::format("/proc/self/fd/{}", file_.get());
 }
 
 }  // namespace godwit::cli

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <thread>
@@ -17,6 +16,7 @@
 #include "chunks/driver/lazy_blobs.h"
 #include "chunks/driver/remote_server_link.h"
 #include "cli/console.h"
+#include "cli/image_run.h"
 #include "net/event_loop.h"
 #include "net/worker_pool.h"
 #include "store/directory_blobs.h"
@@ -81,11 +81,17 @@ int run_remote_server(const RemoteServerOptions& options) {
     complain(options, operands.error());
     return operands.error().kind() == ErrorKind::usage ? kUsage : kFailed;
   }
+  const Result<std::uint64_t> rate = parse_rate_limit(options.rate_limit);
+  if (!rate) {
+    complain(options, rate.error());
+    return kUsage;
+  }
   const FlagsKept flags;
   net::EventLoop loop;
   const std::unique_ptr<net::Workers> workers = net::make_workers(loop, std::max(2U, std::thread::hardware_concurrency()));
   std::vector<std::unique_ptr<store::BlobStore>> stores;
-  chunks::RemoteService service{options.is_push, operands->index, operands->archive, {}};
+  chunks::RemoteService service{options.is_push, operands->index, operands->archive, {}, nullptr};
+  if (*rate > 0) service.rate = std::make_shared<chunks::RemoteRate>(*rate, loop.now());
   for (const std::string& path : operands->stores) {
     const bool written = options.is_push && stores.empty() && operands->has_wstore;
     Result<std::unique_ptr<store::BlobStore>> opened =
@@ -112,20 +118,6 @@ int run_remote_server(const RemoteServerOptions& options) {
   }
   if (!ended) ended = fail(ErrorKind::connection_lost, "the client is gone");
   return *ended ? kDone : complain(options, ended->error());
-}
-
-std::optional<int> run_as_casync_remote(int argc, char** argv) {
-  if (argc < 2 || std::filesystem::path(argv[0]).filename() != "casync") return std::nullopt;
-  int verb = 1;
-  while (verb < argc && std::string_view(argv[verb]).starts_with("-") && std::string_view(argv[verb]).size() > 1) {
-    const std::string_view option = argv[verb++];
-    // The two that a casync client hands on (casync.md 2.1); their values may stand apart.
-    if (option == "--log-level" || option == "-l" || option == "--rate-limit-bps") ++verb;
-  }
-  if (verb >= argc) return std::nullopt;
-  const std::string_view word = argv[verb];
-  if (word != "pull" && word != "push") return std::nullopt;
-  return run_remote_server({word == "push", std::vector<std::string>(argv + verb + 1, argv + argc)});
 }
 
 }  // namespace godwit::cli

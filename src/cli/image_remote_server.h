@@ -2,7 +2,6 @@
 // A client starts them through ssh; invoked through a link named `casync`, the program takes casync's own words for the same.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,12 +11,10 @@ struct RemoteServerOptions {
   bool is_push = false;
   // BASE ARCHIVE INDEX WSTORE RSTORE…, "-" for none, as casync has them.
   std::vector<std::string> operands;
+  std::string rate_limit;  // bytes per second each way, like 1M; "": as fast as it goes
 };
 
 // Gives the exit code; complaints go to standard error, and to the client.
 int run_remote_server(const RemoteServerOptions& options);
-
-// When the program was invoked as `casync` and the words are those of a remote end ([OPTIONS] pull|push OPERANDS): its exit code.
-std::optional<int> run_as_casync_remote(int argc, char** argv);
 
 }  // namespace godwit::cli

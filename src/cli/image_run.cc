@@ -1,11 +1,14 @@
 #include "cli/image_run.h"
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "chunks/core/remote_locator.h"
 #include "cli/image_places.h"
@@ -81,6 +84,22 @@ int ImageRun::run() {
   return code_.value_or(kFailed);
 }
 
+Result<std::uint64_t> parse_rate_limit(const std::string& text) {
+  if (text.empty()) return 0;
+  // casync's way to write sizes: a number, or one with K, M, G or T, which count by 1024.
+  constexpr std::string_view kUnits = "KMGT";
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string_view unit(end, text.data() + text.size());
+  const std::size_t power = unit.size() == 1 ? kUnits.find(unit[0]) : std::string_view::npos;
+  const unsigned shift = unit.empty() ? 0 : static_cast<unsigned>(power + 1) * 10;
+  if (error != std::errc() || (!unit.empty() && power == std::string_view::npos) || value == 0 ||
+      value > (~std::uint64_t{0} >> shift))
+    return fail(ErrorKind::usage,
+                fmt::format("--rate-limit-bps: \"{}\" is no number of bytes per second, like 500000 or 1M", escaped(text)));
+  return value << shift;
+}
+
 std::string store_path(const StoreOptions& options, const std::string& index_path) {
   if (!options.store.empty()) return options.store;
   if (const char* from_environment = std::getenv("CASYNC_STORE"); from_environment != nullptr && *from_environment != '\0')
@@ -104,19 +123,29 @@ Result<std::unique_ptr<chunks::ChunkStore>> open_store_to_write(const std::strin
   return open_store(path, true, options, run);
 }
 
+static Result<void> open_one(const std::string& path, const StoreOptions& options, bool needed, ImageRun& run,
+                             std::vector<std::unique_ptr<chunks::ChunkStore>>& stores) {
+  Result<std::unique_ptr<chunks::ChunkStore>> store =
+      is_remote_place(path) ? open_remote_store(path, options, run) : open_store(path, false, options, run);
+  if (!store && store.error().kind() == ErrorKind::not_found && !needed)
+    store = chunks::make_chunk_store(store::make_memory_blobs(run.loop()), {}, run.workers());
+  if (!store) return fail(store.error());
+  stores.push_back(std::move(*store));
+  return {};
+}
+
+Result<void> open_extra_stores(const StoreOptions& options, ImageRun& run,
+                               std::vector<std::unique_ptr<chunks::ChunkStore>>& stores, bool needed) {
+  for (const std::string& path : options.extra_stores)
+    if (Result<void> opened = open_one(path, options, needed, run, stores); !opened) return opened;
+  return {};
+}
+
 Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options, bool needed,
                                                                 ImageRun& run) {
-  std::vector<std::string> paths = {path};
-  paths.insert(paths.end(), options.extra_stores.begin(), options.extra_stores.end());
   std::vector<std::unique_ptr<chunks::ChunkStore>> stores;
-  for (const std::string& one : paths) {
-    Result<std::unique_ptr<chunks::ChunkStore>> store =
-        is_remote_place(one) ? open_remote_store(one, run) : open_store(one, false, options, run);
-    if (!store && store.error().kind() == ErrorKind::not_found && !needed)
-      store = chunks::make_chunk_store(store::make_memory_blobs(run.loop()), {}, run.workers());
-    if (!store) return fail(store.error());
-    stores.push_back(std::move(*store));
-  }
+  if (Result<void> opened = open_one(path, options, needed, run, stores); !opened) return fail(std::move(opened).error());
+  if (Result<void> opened = open_extra_stores(options, run, stores, needed); !opened) return fail(std::move(opened).error());
   return chunks::make_store_chain(std::move(stores));
 }
 

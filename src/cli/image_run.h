@@ -55,7 +55,10 @@ struct StoreOptions {
   std::vector<std::string> extra_stores;
   std::string compression = "zstd";
   std::optional<int> level;
+  std::string rate_limit;  // bytes per second to and from remotes, like 1M; "": as fast as it goes
 };
+// 0: no limit. ErrorKind::usage.
+Result<std::uint64_t> parse_rate_limit(const std::string& text);
 
 // Where chunks of this index lie, by what was given, the environment, and the index's own place.
 std::string store_path(const StoreOptions& options, const std::string& index_path);
@@ -65,5 +68,8 @@ Result<std::unique_ptr<chunks::ChunkStore>> open_store_to_write(const std::strin
 // A store that is not there is no error where no chunk is `needed`: nobody makes one for an empty blob.
 Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options, bool needed,
                                                                 ImageRun& run);
+// The extra stores alone, put behind those that are there.
+Result<void> open_extra_stores(const StoreOptions& options, ImageRun& run,
+                               std::vector<std::unique_ptr<chunks::ChunkStore>>& stores, bool needed = true);
 
 }  // namespace godwit::cli

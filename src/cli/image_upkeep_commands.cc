@@ -102,7 +102,7 @@ int run_image_verify(const Settings& settings, const VerifyCommandOptions& optio
   std::string path = options.store.store;
   if (!options.indexes.empty()) path = store_path(options.store, options.indexes.front());
   for (const std::string& name : options.indexes) {
-    const Result<chunks::Index> index = read_index(name);
+    const Result<chunks::Index> index = read_index(name, options.store);
     if (!index) return run.console().error(index.error());
     verify_options.digest = index->header.digest();
     for (const chunks::IndexEntry& entry : index->entries) ids.insert(entry.id);
@@ -148,7 +148,7 @@ int run_image_gc(const Settings& settings, const GcOptions& options) {
   std::unordered_set<chunks::ChunkId> wanted;
   std::uint64_t references = 0;
   for (const std::string& name : options.indexes) {
-    const Result<chunks::Index> index = read_index(name);
+    const Result<chunks::Index> index = read_index(name, options.store);
     // One index that can not be read would take its chunks with it.
     if (!index) return console.error(index.error());
     references += index->entries.size();
@@ -166,6 +166,7 @@ int run_image_gc(const Settings& settings, const GcOptions& options) {
                  {"removed_folders", result->removed_folders},
                  {"removed_temporaries", result->removed_temporaries},
                  {"remaining_chunks", result->remaining_chunks}});
+  if (options.quiet) return kDone;
   if (options.verbose) console.line(fmt::format("Chunk store usage: {} references, {} chunks", references, wanted.size()));
   if (options.dry_run)
     console.line(fmt::format("Would remove {} chunks, {} chunks remaining.", result->removed_chunks, result->remaining_chunks));

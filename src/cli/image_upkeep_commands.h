@@ -32,6 +32,7 @@ struct GcOptions {
   StoreOptions store;
   bool dry_run = false;
   bool verbose = false;
+  bool quiet = false;  // only errors
 };
 int run_image_gc(const Settings& settings, const GcOptions& options);
 

@@ -5,15 +5,15 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/casync_command.h"
 #include "cli/homa_commands.h"
 #include "cli/image_commands.h"
-#include "cli/image_remote_server.h"
 #include "cli/volume_commands.h"
 
 namespace godwit::cli {
 
 int run_program(int argc, char** argv) {
-  if (const std::optional<int> code = run_as_casync_remote(argc, argv)) return *code;
+  if (const std::optional<int> code = run_as_casync(argc, argv)) return *code;
   CLI::App app("Keeps state alive while the machines under it change.", "godwit");
   app.set_version_flag("--version", "godwit " GODWIT_VERSION);
   app.footer("Example:\n  godwit volume serve disk.img\n\nExit codes: 0 done, 1 failed, 2 wrong usage.");

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <thread>
 #include <utility>
 
@@ -15,6 +17,7 @@
 #include "base/check.h"
 #include "chunks/driver/index_file.h"
 #include "chunks/driver/indexed_archive.h"
+#include "chunks/driver/seed.h"
 #include "cli/image_places.h"
 
 namespace godwit::cli {
@@ -24,6 +27,8 @@ namespace feature = chunks::feature;
 
 namespace {
 
+// Threads that make a tree's nodes: more only wait for each other in the file system.
+constexpr unsigned kMakersMax = 4;
 constexpr std::uint64_t kShiftUnit = std::uint64_t{1} << 16;
 
 Result<FeatureFlags> flags_of(const std::vector<std::string>& names) {
@@ -184,6 +189,8 @@ int run_tree_extract(Console& console, const TreeOptions& options, TreeInput inp
   extraction.remove_others = options.remove_others;
   extraction.undo_immutable = options.undo_immutable;
   extraction.punch_holes = options.punch_holes;
+  extraction.threads = std::clamp(options.threads == 0 ? std::thread::hardware_concurrency() : options.threads, 1U, kMakersMax);
+  chunks::raise_descriptor_limit();
   const std::string name = input.path().substr(input.path().rfind('/') + 1);
   Result<std::unique_ptr<chunks::TreeExtractor>> extractor = chunks::TreeExtractor::open(folder, extraction, name);
   if (!extractor) return console.error(extractor.error());
@@ -231,30 +238,65 @@ void add_extract_options(CLI::App& app, TreeOptions& options) {
   app.add_option("--what", options.what, "archive, archive-index, blob or blob-index, whatever the name says");
 }
 
+// One after the other, then goes on.
+static void add_tree_seeds(chunks::SeedMap& seeds, const TreeOptions& options, std::vector<std::string> paths, ImageRun& run,
+                           std::function<void(Result<void>)> then) {
+  if (paths.empty()) return then({});
+  const std::string path = paths.front();
+  paths.erase(paths.begin());
+  auto next = [&seeds, &options, &run, paths = std::move(paths), then](Result<void> added) mutable {
+    if (!added) return then(std::move(added));
+    add_tree_seeds(seeds, options, std::move(paths), run, std::move(then));
+  };
+  struct stat status{};
+  const bool is_folder = ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+  if (!is_folder) return seeds.add(path, run.threads(), run.workers(), run.loop(), std::move(next));
+  const Result<chunks::UidShift> shift = options.shift(path);
+  if (!shift) return then(fail(shift.error()));
+  const char* temporary = std::getenv("TMPDIR");
+  seeds.add_folder(path, *shift, temporary != nullptr && *temporary != '\0' ? temporary : "/var/tmp", run.threads(),
+                   run.workers(), run.loop(), std::move(next));
+}
+
 int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
                   const std::string& subpath, const TreeWork& work) {
   const Result<TreeKind> kind = tree_kind(name, options.what);
   if (!kind || *kind != TreeKind::archive_index) {
     Console console(settings.json);
-    Result<TreeInput> input = kind ? TreeInput::open(name, subpath, options, nullptr) : Result<TreeInput>(fail(kind.error()));
+    if (!kind) return console.error(kind.error());
+    if (!options.seeds.empty())
+      return console.error(
+          Error(ErrorKind::usage, "--seed has chunks for an archive's index (.caidx); what is extracted here has no chunks"));
+    Result<FetchedArchive> fetched = FetchedArchive();
+    if (*kind == TreeKind::archive && is_remote_place(name)) {
+      fetched = FetchedArchive::fetch(name, store);
+      if (!fetched) return console.error(fetched.error());
+    }
+    TreeOptions known = options;
+    if (fetched->is_here()) known.what = "archive";  // whatever its path here ends in
+    Result<TreeInput> input = TreeInput::open(fetched->is_here() ? fetched->path() : name, subpath, known, nullptr);
     if (!input) return console.error(input.error());
     return work(console, std::move(*input));
   }
-  ImageRun run(settings, 0);
-  Result<chunks::Index> index = read_index(name);
-  if (!index) return run.console().error(index.error());
-  const Result<std::unique_ptr<chunks::ChunkStore>> stores =
-      open_stores_to_read(store_path(store, name), store, !index->entries.empty(), run);
-  if (!stores) return run.console().error(stores.error());
-  chunks::IndexedArchive archive(std::move(*index), **stores, run.loop());
-  std::thread reader([&] {
-    Result<TreeInput> input = TreeInput::open(name, subpath, options, &archive);
-    const int code = input ? work(run.console(), std::move(*input)) : run.console().error(input.error());
-    run.loop().post([&run, code] { run.end(code); });
-  });
+  ImageRun run(settings, options.threads);
+  Result<OpenImage> image = open_image(name, store, run);
+  if (!image) return run.console().error(image.error());
+  chunks::SeedMap seeds(image->index);
+  chunks::IndexedArchive archive(std::move(image->index), *image->store, options.seeds.empty() ? nullptr : &seeds, run.workers(),
+                                 run.loop());
+  std::thread reader;
+  const auto start = [&](Result<void> seeded) {
+    if (!seeded) return (void)run.end_with(seeded.error());
+    reader = std::thread([&] {
+      Result<TreeInput> input = TreeInput::open(name, subpath, options, &archive);
+      const int code = input ? work(run.console(), std::move(*input)) : run.console().error(input.error());
+      run.loop().post([&run, code] { run.end(code); });
+    });
+  };
+  run.loop().post([&] { add_tree_seeds(seeds, options, options.seeds, run, start); });
   const int code = run.run();
   archive.cancel();  // after a signal, the reader still reads
-  reader.join();
+  if (reader.joinable()) reader.join();
   return code;
 }
 
@@ -274,6 +316,7 @@ static void add_text_command(CLI::App& image, const Settings& settings, std::fun
   app->add_option("--recursive", o->tree.recursive, "no: only what lies directly in it")->type_name("yes|no");
   app->add_option("--store", o->store.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
   app->add_option("--extra-store", o->store.extra_stores, "another store, asked for what the first has not; may be repeated");
+  app->add_option("--rate-limit-bps", o->store.rate_limit, "bytes per second from a remote, like 500000 or 1M");
   app->add_option("--digest", o->tree.digest, "of a folder's files: sha512-256 or sha256")->capture_default_str();
   add_archive_options(*app, o->tree);
   app->callback([o, form, &settings, &command] {

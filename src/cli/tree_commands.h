@@ -37,6 +37,8 @@ struct TreeOptions {
   bool undo_immutable = false;
   bool punch_holes = true;
   bool recursive = true;
+  unsigned threads = 0;            // 0: as many as there are processors
+  std::vector<std::string> seeds;  // folders, and files
   std::string what;
 
   // What --with, --without, --digest and the --exclude- options come to, normalized.

@@ -11,26 +11,14 @@
 
 #include <fmt/format.h>
 
+#include "net/descriptor.h"
+
 namespace godwit::host {
 
 namespace {
 
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-
- private:
-  int value_;
-};
-
 Result<void> sync_folder(const std::string& path) {
-  const Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const net::Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() < 0 || ::fsync(folder.get()) != 0) return fail(Error::from_errno(errno, "sync " + path));
   return {};
 }
@@ -55,7 +43,7 @@ Result<void> make_private_folder(const std::string& path) {
 }
 
 Result<Bytes> read_small(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const net::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return fail(Error::from_errno(errno, "open " + path));
   Bytes bytes(kHostFileSize);
   std::size_t size = 0;
@@ -71,7 +59,7 @@ Result<Bytes> read_small(const std::string& path) {
 }
 
 Result<void> write_durably(const std::string& path, ConstBytes bytes, std::uint64_t offset) {
-  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  const net::Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (file.get() < 0) return fail(Error::from_errno(errno, "open " + path));
   const ssize_t count = ::pwrite(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
   if (count < 0) return fail(Error::from_errno(errno, "write " + path));

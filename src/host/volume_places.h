@@ -77,9 +77,7 @@ class VolumePlaces final : public volume::CopyMaker {
 
  private:
   class Folder;
-  class FolderCopies;
-  class MemoryCopies;
-  class DeviceCopies;
+  class Copies;
   // Where a volume that was opened or made here has its record, and what that says of its data.
   struct Home {
     Folder* folder = nullptr;
@@ -97,6 +95,7 @@ class VolumePlaces final : public volume::CopyMaker {
   void make_on_device(const volume::LocalHost& me, const VolumeRequest& request, Random random,
                       net::Done<volume::ShelfItem> done);
   void settle(Folder& folder, const volume::ShelfItem& item);
+  net::Done<volume::ShelfItem> settling(Folder& folder, net::Done<volume::ShelfItem> done);
   static void remove_overlay_files(Folder& folder, const std::string& name);
   void receive(Folder& folder, const volume::LocalHost& me, const std::string& name, const volume::VolumeId& id,
                volume::Geometry geometry, volume::Peer from, Random random, net::Done<volume::ShelfItem> done);
@@ -115,7 +114,7 @@ class VolumePlaces final : public volume::CopyMaker {
   std::map<std::string, std::unique_ptr<Folder>> folders_;  // by path
   std::map<std::string, Home> homes_;                       // by volume name, of those opened or made
   std::map<std::string, std::unique_ptr<volume::CopyMaker>> copies_;
-  std::unique_ptr<MemoryCopies> memory_copies_;
+  std::unique_ptr<volume::CopyMaker> memory_copies_;
 };
 
 }  // namespace godwit::host

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "net/descriptor.h"
 #include "net/pipe_stream.h"
 
 namespace godwit::net {
@@ -21,26 +22,6 @@ namespace godwit::net {
 namespace {
 
 constexpr int kPatienceMilliseconds = 1000;  // between SIGTERM and SIGKILL
-
-// A descriptor that closes itself.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int number) : number_(number) {}
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(number_, other.number_);
-    return *this;
-  }
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  int get() const { return number_; }
-  int release() { return std::exchange(number_, -1); }
-
- private:
-  int number_ = -1;
-};
 
 struct Pipe {
   Descriptor read, write;
@@ -125,7 +106,7 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::start(EventLoop& loop, const
   if (pid < 0) return fail(Error::from_errno(errno, "start " + argv[0]));
   if (pid == 0) become(words, input->read.get(), output->write.get(), report->write.get(), parent);
 
-  report->write = Descriptor();
+  report->write.reset();
   int number = 0;
   ssize_t size;
   do size = ::read(report->read.get(), &number, sizeof number);

@@ -1,5 +1,5 @@
 // What the parts of the event loop need of each other, so that Asio stays in event_loop.cc: one descriptor's readiness, and name
-// resolution. Internal to net.
+// resolution. Internal to net, but for who waits for a descriptor of the kernel's that is no stream (export/fuse_mount.cc).
 #pragma once
 
 #include <memory>

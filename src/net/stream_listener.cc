@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "net/descriptor.h"
 #include "net/socket_address.h"
 #include "net/stream_socket.h"
 
@@ -22,21 +23,6 @@ namespace {
 constexpr int kAcceptsPerTurn = 32;
 // Out of descriptors or memory: the waiting connection stays readable, so asking again at once would only burn.
 constexpr Duration kShortageDelay = Duration::milliseconds(100);
-
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  int get() const { return value_; }
-  int release() { return std::exchange(value_, -1); }
-
- private:
-  int value_;
-};
 
 Error listen_error(const Address& at, int number) {
   return Error::from_errno(number, "listen at " + at.text());

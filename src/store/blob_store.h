@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,15 @@ struct BlobEntry {
   std::string name;
   std::uint64_t size = 0;
   std::int64_t modified_seconds = 0;  // since 1970
+};
+
+// The same blobs by a call that blocks, for whoever is on a worker already. Any thread.
+class BlockingBlobs {
+ public:
+  virtual ~BlockingBlobs() = default;
+  // The whole blob into the beginning of `into`, which is made longer where it is too short; gives the blob's size. Errors as of
+  // BlobStore::get().
+  virtual Result<std::size_t> read(const std::string& name, std::uint64_t size_max, Bytes& into) = 0;
 };
 
 class BlobStore {
@@ -46,6 +56,9 @@ class BlobStore {
   // The blobs of one folder (the name without its last element), in no order; left-overs of crashed puts are not among them. A
   // folder that is not there has none.
   virtual void list(std::string folder, Done<std::vector<BlobEntry>> done) = 0;
+
+  // Null where blobs do not lie on this machine. It may outlive the store.
+  virtual std::shared_ptr<BlockingBlobs> blocking() { return nullptr; }
 };
 
 // ErrorKind::invalid, with what is wrong about it.

@@ -13,50 +13,28 @@
 
 #include <fmt/format.h>
 
+#include "net/descriptor.h"
+
 namespace godwit::store {
 
 namespace {
 
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-
- private:
-  int value_;
-};
-
 // The folder as blocking calls, on any thread.
-class Folder {
+class Folder final : public BlockingBlobs {
  public:
   Folder(int descriptor, std::string path, std::uint64_t salt) : folder_(descriptor), path_(std::move(path)), salt_(salt) {}
 
   const std::string& path() const { return path_; }
 
   Result<Bytes> get(const std::string& name, std::uint64_t size_max) {
-    const Descriptor file(::openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (file.get() < 0) return fail_errno("open", name);
-    struct stat status{};
-    if (::fstat(file.get(), &status) != 0) return fail_errno("open", name);
-    if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, fmt::format("{}: no regular file", full(name)));
-    const auto size = static_cast<std::uint64_t>(status.st_size);
-    if (size > size_max)
-      return fail(ErrorKind::limit, fmt::format("{}: {} bytes, at most {} are possible", full(name), size, size_max));
-    Bytes content(size);
-    std::size_t filled = 0;
-    while (filled < content.size()) {
-      const ssize_t count = ::read(file.get(), content.data() + filled, content.size() - filled);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return fail_errno("read", name);
-      if (count == 0) return fail(ErrorKind::truncated, fmt::format("{}: ends after {} of {} bytes", full(name), filled, size));
-      filled += static_cast<std::size_t>(count);
-    }
+    Bytes content;
+    if (const Result<std::size_t> size = read_plain(name, size_max, content); !size) return fail(size.error());
     return content;
+  }
+
+  Result<std::size_t> read(const std::string& name, std::uint64_t size_max, Bytes& into) override {
+    if (Result<void> plain = check_blob_name(name); !plain) return fail(std::move(plain).error());
+    return read_plain(name, size_max, into);
   }
 
   Result<bool> has(const std::string& name) {
@@ -110,6 +88,28 @@ class Folder {
   }
 
  private:
+  // `content` grows to the file's size where it is shorter.
+  Result<std::size_t> read_plain(const std::string& name, std::uint64_t size_max, Bytes& content) {
+    const net::Descriptor file(::openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (file.get() < 0) return fail_errno("open", name);
+    struct stat status{};
+    if (::fstat(file.get(), &status) != 0) return fail_errno("open", name);
+    if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, fmt::format("{}: no regular file", full(name)));
+    const auto size = static_cast<std::uint64_t>(status.st_size);
+    if (size > size_max)
+      return fail(ErrorKind::limit, fmt::format("{}: {} bytes, at most {} are possible", full(name), size, size_max));
+    if (content.size() < size) content.resize(size);
+    std::size_t filled = 0;
+    while (filled < size) {
+      const ssize_t count = ::read(file.get(), content.data() + filled, size - filled);
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return fail_errno("read", name);
+      if (count == 0) return fail(ErrorKind::truncated, fmt::format("{}: ends after {} of {} bytes", full(name), filled, size));
+      filled += static_cast<std::size_t>(count);
+    }
+    return size;
+  }
+
   std::string full(std::string_view name) const { return fmt::format("{}/{}", path_, name); }
   std::unexpected<Error> fail_errno(std::string_view what, std::string_view name) const {
     return fail(Error::from_errno(errno, fmt::format("{} {}", what, full(name))));
@@ -128,7 +128,7 @@ class Folder {
   }
 
   Result<bool> put_into(int descriptor, const std::string& temporary, const std::string& name, ConstBytes content) {
-    const Descriptor file(descriptor);
+    const net::Descriptor file(descriptor);
     if (file.get() < 0) return fail_errno("create", temporary);
     Result<bool> stored = true;
     if (Result<void> written = write_all(file.get(), name, content); !written) stored = fail(written.error());
@@ -160,7 +160,7 @@ class Folder {
     return true;
   }
 
-  const Descriptor folder_;
+  const net::Descriptor folder_;
   const std::string path_;
   const std::uint64_t salt_;
   std::atomic<std::uint64_t> next_temporary_ = 0;
@@ -207,6 +207,7 @@ class DirectoryBlobs final : public BlobStore {
   void remove(std::string name, Done<void> done) override {
     run<void>(check_blob_name(name), [name](Folder& folder) { return folder.remove(name); }, std::move(done));
   }
+  std::shared_ptr<BlockingBlobs> blocking() override { return folder_; }
   void list(std::string folder_name, Done<std::vector<BlobEntry>> done) override {
     run<std::vector<BlobEntry>>(
         check_blob_name(folder_name), [folder_name](Folder& folder) { return folder.list(folder_name); }, std::move(done));

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "net/descriptor.h"
 #include "store/file_device.h"
 
 namespace godwit::store {
@@ -20,21 +21,6 @@ namespace {
 
 constexpr std::uint64_t kFileBytesMax = 64 * 1024 * 1024;
 constexpr std::string_view kTemporary = ".tmp";
-
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-  int release() { return std::exchange(value_, -1); }
-
- private:
-  int value_;
-};
 
 // The folder as blocking calls, on any thread.
 class Folder {
@@ -61,7 +47,7 @@ class Folder {
   }
 
   Result<Bytes> read_file(const std::string& name) {
-    const Descriptor file(::openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC));
+    const net::Descriptor file(::openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC));
     if (file.get() < 0) return fail_errno("open", name);
     struct stat status{};
     if (::fstat(file.get(), &status) != 0) return fail_errno("open", name);
@@ -94,7 +80,7 @@ class Folder {
   }
 
   Result<void> write_slot(const std::string& name, std::uint64_t offset, ConstBytes content) {
-    const Descriptor file(::openat(folder_.get(), name.c_str(), O_WRONLY | O_CLOEXEC));
+    const net::Descriptor file(::openat(folder_.get(), name.c_str(), O_WRONLY | O_CLOEXEC));
     if (file.get() < 0) return fail_errno("open", name);
     if (Result<void> written = write_all(file.get(), name, offset, content); !written) return written;
     if (::fdatasync(file.get()) != 0) return fail_errno("sync", name);
@@ -114,7 +100,7 @@ class Folder {
   // Complete under a temporary name first, so that a crash never leaves a file of another size.
   Result<std::unique_ptr<DiskFile>> create(const std::string& name, std::uint64_t size) {
     const std::string temporary = temporary_name(name);
-    Descriptor file(::openat(folder_.get(), temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    net::Descriptor file(::openat(folder_.get(), temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (file.get() < 0) return fail_errno("create", name);
     Result<void> created;
     if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0 || ::fsync(file.get()) != 0) created = fail_errno("create", name);
@@ -148,7 +134,7 @@ class Folder {
   std::string temporary_name(const std::string& name) { return fmt::format("{}.{}{}", name, next_temporary_++, kTemporary); }
 
   Result<void> write_new(const std::string& name, ConstBytes content) {
-    const Descriptor file(::openat(folder_.get(), name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    const net::Descriptor file(::openat(folder_.get(), name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (file.get() < 0) return fail_errno("create", name);
     if (Result<void> written = write_all(file.get(), name, 0, content); !written) return written;
     if (::fsync(file.get()) != 0) return fail_errno("sync", name);
@@ -180,7 +166,7 @@ class Folder {
     return fail(Error::from_errno(errno, fmt::format("{} {}: sync of the folder", what, full(name))));
   }
 
-  const Descriptor folder_;
+  const net::Descriptor folder_;
   const std::string path_;
   std::atomic<std::uint64_t> next_temporary_ = 0;
 };

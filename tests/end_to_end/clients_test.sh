@@ -7,27 +7,8 @@
 set -uo pipefail
 export PATH=/usr/bin:$PATH  # nbdsh runs the first python3 there is, and its module belongs to the system's
 godwit=$(realpath "${1:?usage: clients_test.sh GODWIT}")
-for program in nbdsh nbdinfo qemu-img; do
-  command -v $program >/dev/null || { echo "SKIPPED: needs $program"; exit 77; }
-done
-umask 077
-work=$(mktemp -d)
-pids=()
-cleanup() {
-  for pid in ${pids[@]+"${pids[@]}"}; do kill -KILL "$pid" 2>/dev/null; done
-  wait 2>/dev/null
-  rm -rf "$work"
-}
-trap cleanup EXIT
-die() {
-  echo "FAILED: $*"
-  tail -n 8 "$work"/*.log
-  exit 1
-}
-wait_for() {  # FILE PATTERN
-  for _ in $(seq 400); do grep -q "$2" "$1" 2>/dev/null && return; sleep 0.05; done
-  die "no \"$2\" in $1"
-}
+source "$(dirname "$0")/../lib.sh"
+needs nbdsh nbdinfo qemu-img
 uri() { echo "nbd+unix:///disk?socket=$work/$1.nbd"; }
 
 move() {  # AFTER_HANDOVER WHAT_THE_CLIENT_DOES_AFTERWARDS

@@ -6,35 +6,10 @@
 #   tests/end_to_end/device_test.sh GODWIT
 set -uo pipefail
 godwit=$(realpath "${1:?usage: device_test.sh GODWIT}")
-umask 077
-work=$(mktemp -d)
-pids=()
+source "$(dirname "$0")/../lib.sh"
 loops=()
-cleanup() {
-  for pid in ${pids[@]+"${pids[@]}"}; do kill "$pid" 2>/dev/null; done
-  wait 2>/dev/null
+clean_up_more() {
   for loop in ${loops[@]+"${loops[@]}"}; do losetup -d "$loop" 2>/dev/null; done
-  rm -rf "$work"
-}
-trap cleanup EXIT
-skip() {
-  echo "SKIPPED: $*"
-  exit 77
-}
-die() {
-  echo "FAILED: $*"
-  tail -n 5 "$work"/*.log
-  exit 1
-}
-wait_for() {  # FILE PATTERN
-  for _ in $(seq 400); do grep -q "$2" "$1" 2>/dev/null && return; sleep 0.05; done
-  die "no \"$2\" in $1"
-}
-wait_until() {  # WHAT COMMAND…
-  local what=$1
-  shift
-  for _ in $(seq 400); do "$@" >/dev/null 2>&1 && return; sleep 0.05; done
-  die "$what did not happen in time"
 }
 refused() {  # SENTENCE ARGUMENTS…
   local sentence=$1

@@ -12,35 +12,29 @@ if [ -z "${INSIDE-}" ]; then
   fi
   INSIDE=1 exec unshare --user --map-root-user --net --mount "$0" "$program"
 fi
-command -v ip >/dev/null && command -v tc >/dev/null || { echo "homa_priorities: SKIPPED: no ip or tc (package iproute2)"; exit 77; }
-
-work=$(mktemp -d)
-children=()
-cleanup() {
-  for child in "${children[@]}"; do kill "$child" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
-fail() { echo "homa_priorities: $*" >&2; cat "$work"/*.err >&2 || true; exit 1; }
+source "$(dirname "$0")/../lib.sh"
+needs ip tc
 
 # The other namespace is that of a process which sleeps in it.
 unshare --net sleep 1000 & other=$!
-children+=("$other")
+pids+=("$other")
 for _ in $(seq 100); do [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ] && break; sleep 0.02; done
 there() { nsenter --target "$other" --net "$@"; }
 ip link set lo up
 if ! ip link add left type veth peer name right netns "$other" 2>"$work/veth.err"; then
-  echo "homa_priorities: SKIPPED: no veth: $(cat "$work/veth.err")"
-  exit 77
+  skip "no veth: $(cat "$work/veth.err")"
 fi
 ip address add 10.77.0.1/24 dev left && ip link set left up
 there ip address add 10.77.0.2/24 dev right && there ip link set right up
 
+# The network holds so much of the bulk stream: 20 ms of this link, which short messages wait for or pass. (What the two would
+# find out by themselves is a hundredth of it.)
+deep=250000
 start_echo() {  # file
-  there "$program" homa echo --bind 10.77.0.2 --port 9160 --insecure --link-mbps 100 --tick-ms 20 --json >"$work/$1" 2>"$work/$1.err" & children+=($!)
+  # Not by there(): the shell that runs a function would be killed in the server's place.
+  nsenter --target "$other" --net "$program" homa echo --bind 10.77.0.2 --port 9160 --insecure --link-mbps 100 --rtt-bytes "$deep" --tick-ms 20 --json >"$work/$1" 2>"$work/$1.err" & pids+=($!)
   for _ in $(seq 200); do grep -q ready "$work/$1" && return; sleep 0.05; done
-  fail "the server did not start"
+  die "the server did not start"
 }
 p99() { grep -o '"p99_us":[0-9.eE+-]*' "$1" | head -1 | cut -d: -f2; }
 whole() { printf '%.0f' "$1"; }
@@ -48,21 +42,20 @@ whole() { printf '%.0f' "$1"; }
 # A loaded machine may not run a process for longer than the protocol's usual patience: hence the slow ticks.
 # The bulk stream is not paced: what is asked is whether the network's queues keep it from delaying the others.
 beside_bulk() {  # file
-  "$program" homa bench 10.77.0.2:9160 --size 1000000 --outstanding 4 --seconds 4 --link-mbps 0 --tick-ms 20 --json >"$work/$1.bulk" 2>"$work/$1.bulk.err" &
+  "$program" homa bench 10.77.0.2:9160 --size 1000000 --outstanding 4 --seconds 4 --link-mbps 0 --rtt-bytes "$deep" --tick-ms 20 --json >"$work/$1.bulk" 2>"$work/$1.bulk.err" &
   local bulk=$!
   sleep 1
-  "$program" homa ping 10.77.0.2:9160 --size 100 --count 100 --interval-ms 10 --tick-ms 20 --json >"$work/$1" 2>"$work/$1.err" || fail "ping failed"
-  wait "$bulk" || fail "the bulk stream failed"
+  "$program" homa ping 10.77.0.2:9160 --size 100 --count 100 --interval-ms 10 --tick-ms 20 --json >"$work/$1" 2>"$work/$1.err" || die "ping failed"
+  wait "$bulk" || die "the bulk stream failed"
 }
 
 start_echo echo
 "$program" homa tc left --mbps 100 | sh >"$work/tc.err" 2>&1 || {
-  echo "homa_priorities: SKIPPED: this kernel does not take the queues: $(head -3 "$work/tc.err")"
-  exit 77
+  skip "this kernel does not take the queues: $(head -3 "$work/tc.err")"
 }
-there "$program" homa tc right --mbps 100 | there sh >"$work/tc.err" 2>&1 || fail "the queues of the other side"
-"$program" homa doctor 10.77.0.2:9160 --link-mbps 100 --tick-ms 20 >"$work/doctor" 2>"$work/doctor.err" || fail "doctor: $(cat "$work/doctor")"
-grep -q 'htb: can serve priorities' "$work/doctor" || fail "doctor does not see the queues: $(cat "$work/doctor")"
+there "$program" homa tc right --mbps 100 | there sh >"$work/tc.err" 2>&1 || die "the queues of the other side"
+"$program" homa doctor 10.77.0.2:9160 --link-mbps 100 --tick-ms 20 >"$work/doctor" 2>"$work/doctor.err" || die "doctor: $(cat "$work/doctor")"
+grep -q 'htb: can serve priorities' "$work/doctor" || die "doctor does not see the queues: $(cat "$work/doctor")"
 beside_bulk with
 for side in "" there; do
   device=left; [ -n "$side" ] && device=right
@@ -71,5 +64,4 @@ done
 beside_bulk without
 with=$(p99 "$work/with") without=$(p99 "$work/without")
 echo "homa_priorities: p99 of 100 B beside a bulk stream: $(whole "$with") us with priorities, $(whole "$without") us with one queue"
-# A queue of one stream's unscheduled bytes alone is 5 ms of this link.
-awk -v a="$with" -v b="$without" 'BEGIN { exit !(a < b) }' || fail "priorities made no difference"
+awk -v a="$with" -v b="$without" 'BEGIN { exit !(a < b) }' || die "priorities made no difference"

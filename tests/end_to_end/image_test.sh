@@ -10,6 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 unset CASYNC_STORE
+export GODWIT_CACHE=$work/cache
 
 fail() {
   echo "FAILED  $*" >&2
@@ -61,12 +62,55 @@ rm -rf none.castr
 [ ! -s out.empty ] || fail "something in an empty blob"
 echo "round trips: ok"
 
+# A volume's blocks: one size, named by SHA-256, in an index like any other.
+"$godwit" image make fixed.caibx blob --fixed 64KiB --store fixed.castr --no-sync >/dev/null
+python3 - <<'PY' || fail "--fixed names other blocks"
+import hashlib, os, struct
+data, index = open("blob", "rb").read(), open("fixed.caibx", "rb").read()
+entries = [(struct.unpack_from("<Q", index, i)[0], index[i + 8:i + 40].hex()) for i in range(64, len(index) - 40, 40)]
+blocks = [data[i:i + 65536] for i in range(0, len(data), 65536)]
+assert [name for _, name in entries] == [hashlib.sha256(b).hexdigest() for b in blocks]
+assert [end for end, _ in entries] == [min(i + 65536, len(data)) for i in range(0, len(data), 65536)]
+assert all(os.path.exists(f"fixed.castr/{name[:4]}/{name}.cacnk") for _, name in entries)
+PY
+"$godwit" image extract fixed.caibx out.file --store fixed.castr --no-sync
+cmp -s out.file blob || fail "blocks give another file"
+refused 2 "--fixed" -- "$godwit" image make x.caibx blob --fixed 1000
+refused 2 "--chunk-size" -- "$godwit" image make x.caibx blob --fixed 64KiB --chunk-size 64K
+refused 2 "SHA-256" -- "$godwit" image make x.caibx blob --fixed 64KiB --digest sha512-256
+refused 2 "is of a tree" -- "$godwit" image make x.caidx . --fixed 64KiB
+echo "blocks of volumes: ok"
+
 # An interrupted extract goes on where it stopped; seeds are used and verified.
 head -c 3000000 blob >target
 "$godwit" image extract blob.caibx target --in-place --no-sync --json | grep -q '"bytes_reused":[1-9]' || fail "in place does not use what is there"
 cmp -s target blob || fail "in place gives another file"
 "$godwit" image extract blob.caibx out.seeded --seed blob --store "$(mkdir -p empty.castr && echo empty.castr)" --no-sync
 cmp -s out.seeded blob || fail "a seed gives another file"
+"$godwit" image extract blob.caibx out.again --seed blob --store empty.castr --no-sync --json >out
+cmp -s out.again blob || fail "a seed whose chunks are known gives another file"
+grep -q '"seed_bytes_read":0,' out || fail "a seed is read again"
+"$godwit" image extract blob.caibx out.again --store empty.castr --no-sync --json >out
+cmp -s out.again blob || fail "what was extracted before gives another file"
+grep -q '"seed_bytes_read":0,' out || fail "what was extracted before is cut again"
+[ "$(ls cache/seeds)" = "$(ls cache/seeds | grep '^[0-9a-f]*\.gwseed$')" ] || fail "something else in the cache: $(ls cache/seeds)"
+before=$(ls cache/seeds)
+"$godwit" image extract blob.caibx out.third --seed out.seeded --store empty.castr --no-sync --seed-cache=no
+[ "$(ls cache/seeds)" = "$before" ] || fail "--seed-cache=no keeps something"
+mkdir -p tree/sub
+cp blob tree/sub/data
+for number in $(seq 300); do echo "$number" >"tree/sub/$number"; done
+"$godwit" image make tree.caidx tree --without privileged --no-sync >/dev/null
+"$godwit" image extract tree.caidx tree.out --without privileged --threads 3
+diff -r tree tree.out || fail "another tree"
+TMPDIR=$work "$godwit" image extract tree.caidx tree.seeded --without privileged --seed tree --store empty.castr
+diff -r tree tree.seeded || fail "another tree from a seed"
+echo changed >tree/sub/17
+TMPDIR=$work "$godwit" image extract tree.caidx tree.changed --without privileged --seed tree
+diff -r tree.out tree.changed || fail "another tree from a seed that has changed"
+refused 1 nofolder -- "$godwit" image extract tree.caidx tree.bad --seed nofolder
+refused 2 "has no chunks" -- sh -c "'$godwit' image make tree.catar tree >/dev/null && '$godwit' image extract tree.catar tree.bad --seed tree"
+[ ! -e tree.bad ] || fail "a folder is made though its seed is not there"
 echo "seeds and in place: ok"
 
 # Devices: written in place, only where they differ, and made into the same image again.

@@ -6,24 +6,7 @@
 #   tests/end_to_end/overlay_test.sh GODWIT
 set -uo pipefail
 godwit=$(realpath "${1:?usage: overlay_test.sh GODWIT}")
-umask 077
-work=$(mktemp -d)
-pids=()
-cleanup() {
-  for pid in ${pids[@]+"${pids[@]}"}; do kill "$pid" 2>/dev/null; done
-  wait 2>/dev/null
-  rm -rf "$work"
-}
-trap cleanup EXIT
-die() {
-  echo "FAILED: $*"
-  tail -n 5 "$work"/*.log
-  exit 1
-}
-wait_for() {  # FILE PATTERN
-  for _ in $(seq 400); do grep -q "$2" "$1" 2>/dev/null && return; sleep 0.05; done
-  die "no \"$2\" in $1"
-}
+source "$(dirname "$0")/../lib.sh"
 size=$((32 << 20))
 head -c $size /dev/urandom >"$work/base-a"
 cp "$work/base-a" "$work/base-b"

@@ -12,6 +12,7 @@ if ! command -v casync >/dev/null; then
 fi
 # In memory where that is possible: it is the programs that are compared, not the disk.
 work=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
+export GODWIT_CACHE=$work/cache
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 unset CASYNC_STORE

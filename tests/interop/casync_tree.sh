@@ -11,6 +11,7 @@ if ! command -v casync >/dev/null; then
   exit 77
 fi
 work=$(mktemp -d)
+export GODWIT_CACHE=$work/cache
 cleanup() {
   chattr -R -i -a "$work" 2>/dev/null || true
   rm -rf "$work"

@@ -3,59 +3,21 @@
 # program as its first argument. Servers listen on loopback.
 set -euo pipefail
 program=$(realpath "$1")
-for needed in casync nginx curl; do
-  PATH=$PATH:/usr/sbin command -v "$needed" > /dev/null || { echo "SKIPPED: no $needed"; exit 77; }
-done
-work=$(mktemp -d)
+source "$(dirname "$0")/../lib.sh"
+needs casync nginx curl openssl
+umask 022  # nginx may serve as another user
+export GODWIT_CACHE=$work/cache
 chmod 755 "$work"
-servers=()
-cleanup() {
-  for server in "${servers[@]}"; do kill "$server" 2> /dev/null || true; done
-  wait 2> /dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
 cd "$work"
-failures=0
-check() { # a name, and a command that is to succeed
-  local name=$1
-  shift
-  if timeout 60 "$@" > out.log 2>&1; then echo "ok   $name"; else
-    echo "FAIL $name: $*"
-    tail -5 out.log
-    failures=$((failures + 1))
-  fi
-}
-fails_with() { # a name, words that the complaint holds, and a command that is to fail
-  local name=$1 words=$2
-  shift 2
-  if timeout 60 "$@" > out.log 2>&1; then
-    echo "FAIL $name: it succeeded"
-    failures=$((failures + 1))
-  elif ! grep -q -- "$words" out.log; then
-    echo "FAIL $name: it does not say \"$words\":"
-    tail -5 out.log
-    failures=$((failures + 1))
-  else echo "ok   $name"; fi
-}
-wait_for() { # until a command succeeds, ten seconds at most
-  for _ in $(seq 100); do
-    "$@" > /dev/null 2>&1 && return
-    sleep 0.1
-  done
-  echo "FAIL: it never came up: $*"
-  exit 1
-}
 
 mkdir www
-openssl enc -aes-128-ctr -K 00000000000000000000000000000001 -iv 00000000000000000000000000000000 -in /dev/zero 2> /dev/null |
-  head -c 4000000 > blob || true
+random_bytes 4000000 > blob
 casync make --store=www/default.castr www/i.caibx blob > /dev/null
 casync make --store=www/raw.castr --compression=xz www/raw.caibx blob > /dev/null
 cp www/i.caibx www/none.caibx
 
 # A port that is free now: nginx can not choose one itself.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(free_port)
 cat > nginx.conf << EOF
 daemon off;
 pid $work/nginx.pid;
@@ -68,8 +30,8 @@ http {
 }
 EOF
 PATH=$PATH:/usr/sbin nginx -p "$work" -c "$work/nginx.conf" -e "$work/nginx.log" &
-servers+=($!)
-wait_for curl -sf "http://127.0.0.1:$port/i.caibx" -o /dev/null
+pids+=($!)
+wait_until "nginx answers" curl -sf "http://127.0.0.1:$port/i.caibx" -o /dev/null
 
 echo "== nginx"
 check "extract by URL" "$program" image extract "http://127.0.0.1:$port/i.caibx" out1
@@ -86,8 +48,8 @@ check "an error leaves no output" test ! -e x
 
 echo "== our server"
 "$program" image serve www --listen 127.0.0.1:0 > serve.log 2>&1 &
-servers+=($!)
-wait_for grep -q http: serve.log
+pids+=($!)
+wait_until "image serve listens" grep -q http: serve.log
 url=$(grep -o 'http://[0-9.:]*' serve.log)
 check "casync extracts by URL" casync extract "$url/i.caibx" out4 --seed-output=no
 check "  the blob is whole" cmp out4 blob
@@ -101,5 +63,24 @@ fails_with "other files are not given" "404" curl -sSf "$url/../serve.log" --pat
 fails_with "writing is refused" "405" curl -sSf -X PUT "$url/i.caibx"
 fails_with "other machines only when told so" "insecure" "$program" image serve www --listen 0.0.0.0:0
 
-[ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }
-echo "all is well"
+echo "== HTTPS"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+  -keyout key.pem -out certificate.pem 2> openssl.log
+"$program" image serve www --listen 127.0.0.1:0 --certificate certificate.pem --key key.pem > https.log 2>&1 &
+pids+=($!)
+wait_for https.log 'https://'
+https=$(grep -o 'https://[^ ]*' https.log | head -n 1)
+for version in 1.2 1.3; do
+  check "curl fetches an index by TLS $version" curl -sf --tlsv$version --tls-max $version --cacert certificate.pem "${https}i.caibx" -o got.caibx
+  check "  it is whole" cmp got.caibx www/i.caibx
+done
+check "a range" bash -c '[ "$(curl -sf --cacert certificate.pem -r 0-99 "$1i.caibx" | cmp -n 100 - www/i.caibx && echo equal)" = equal ]' _ "$https"
+check "many on one connection" bash -c 'curl -sf --cacert certificate.pem $(printf "$1i.caibx -o /dev/null %.0s" $(seq 50))' _ "$https"
+check "an older TLS is refused" bash -c '! curl -sf --tlsv1.1 --tls-max 1.1 --cacert certificate.pem "$1i.caibx" -o got.caibx' _ "$https"
+fails_with "a certificate nobody trusts is refused" "" curl -sSf "${https}i.caibx" -o got.caibx
+fails_with "plain HTTP is no answer" "" curl -sSf "http://${https#https://}i.caibx" -o got.caibx
+check "all of it by our client" env SSL_CERT_FILE="$work/certificate.pem" "$program" image extract "${https}i.caibx" out.https --no-sync
+check "  the blob is whole" cmp out.https blob
+fails_with "a key that is none" "no key in PEM" "$program" image serve www --listen 127.0.0.1:0 --certificate certificate.pem --key blob
+fails_with "a certificate without a key" "HTTPS takes both" "$program" image serve www --listen 127.0.0.1:0 --certificate certificate.pem
+verdict

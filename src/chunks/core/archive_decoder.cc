@@ -11,7 +11,8 @@
 
 namespace godwit::chunks {
 
-ArchiveDecoder::ArchiveDecoder(ArchiveDecoderOptions options) : options_(options), offset_(options.start_offset) {}
+ArchiveDecoder::ArchiveDecoder(ArchiveDecoderOptions options)
+    : options_(options), offset_(options.start_offset), values_end_in_zero_(!options.keep_values) {}
 
 Result<ArchiveDecoder::Step> ArchiveDecoder::next(ConstBytes& input) {
   if (failed_) return fail(*failed_);
@@ -202,6 +203,13 @@ ArchiveDecoder::Step ArchiveDecoder::take_payload(ConstBytes& input) {
   payload_left_ -= count;
   if (payload_left_ == 0) state_ = State::leave;
   return Step::payload;
+}
+
+void ArchiveDecoder::skip_payload() {
+  GODWIT_CHECK(state_ == State::payload || payload_left_ == 0);
+  if (state_ != State::payload) return;
+  offset_ += std::exchange(payload_left_, 0);
+  state_ = State::leave;
 }
 
 Result<void> ArchiveDecoder::begin_goodbye() {

@@ -22,6 +22,9 @@ struct ArchiveDecoderOptions {
   // The stream is one node cut out of an archive, of any type, and ends at this offset. A whole archive's top is a folder, and
   // where it ends it says itself.
   std::optional<std::uint64_t> end_offset;
+  // Leave attribute values as they stand, also where desync seems to have added a zero byte: to read one node again of which it
+  // is known from the whole archive.
+  bool keep_values = false;
 };
 
 class ArchiveDecoder {
@@ -51,6 +54,9 @@ class ArchiveDecoder {
   std::uint64_t node_offset() const { return node_offset_; }  // of ENTRY
   // Borrowed from next()'s input.
   ConstBytes payload() const { return payload_; }
+  // How much of the file entered last has not passed by yet; and not to see it: the next input begins behind it.
+  std::uint64_t payload_left() const { return payload_left_; }
+  void skip_payload();
   // Behind what was taken so far.
   std::uint64_t offset() const { return offset_; }
   // Of every ENTRY; 0 before the first.

@@ -9,69 +9,46 @@ using namespace session_test;
 
 constexpr Instant kStart{1'000'000'000};
 
-// One client and what happened to it. Events are messages of the server ("< CHUNK 1"), or "request 1", "finish", "piece", "eof",
-// "loaded 1", "absent 1", "eos" (the stream ended), "fail".
+// One client and what happened to it. Events are messages of the server ("< CHUNK 1"), "request 1", "finish", and those of both
+// sessions.
 struct Scene {
   explicit Scene(HelloFlags wants, RemoteClient::Limits limits = {}) : client(*RemoteClient::start(wants, kStart, limits)) {}
 
   // Gives the work that the event led to, and what was said of a payload or of an error.
   Words run(const std::string& event) {
     Words out;
-    const auto id = [&] { return id_of(std::stoi(event.substr(event.rfind(' ') + 1))); };
     if (event.starts_with("< ")) {
-      const Result<PayloadUse> use = client.handle_frame(now, message_of(event.substr(2)));
-      if (!use) error = use.error();
-      if (!use) out.push_back(fmt::format("error {}", name_of(use.error().kind())));
-      if (use && *use != PayloadUse::none) out.push_back(*use == PayloadUse::piece ? "take piece" : "take chunk");
+      note_use(client.handle_frame(now, message_of(event.substr(2))), out);
     } else if (event.starts_with("request")) {
-      client.request(id(), wire::Priority::high);
+      client.request(id_in(event), wire::Priority::high);
     } else if (event == "finish") {
       client.finish();
-    } else if (event == "piece") {
-      client.handle_piece_ready();
-    } else if (event == "eof") {
-      client.handle_file_end();
-    } else if (event.starts_with("loaded")) {
-      client.handle_chunk_loaded(id(), 100);
-    } else if (event.starts_with("absent")) {
-      client.handle_chunk_absent(id());
-    } else if (event == "eos") {
-      const Result<void> ended = client.handle_end_of_stream();
-      if (!ended) error = ended.error();
-      if (!ended) out.push_back(fmt::format("error {}", name_of(ended.error().kind())));
-    } else if (event == "fail") {
-      client.handle_failure(Error(ErrorKind::no_space, "full"));
     } else {
-      EXPECT_EQ(event, "start");
+      EXPECT_TRUE(handle_common_event(client, event, out)) << event;
     }
-    while (const std::optional<RemoteWork> work = client.poll_work(now)) out.push_back(text_of(*work));
-    if (std::exchange(client.events().has_file_arrived, false)) out.push_back("file arrived");
+    while (const std::optional<RemoteWork> work = client.poll_work(now)) out += text_of(*work);
+    if (std::exchange(client.events().has_file_arrived, false)) out += "file arrived";
     for (const ChunkId& missing : std::exchange(client.events().missing, {}))
-      out.push_back(fmt::format("missing {}", number_of(missing)));
-    if (client.has_ended() && !std::exchange(ended_told, true)) out.push_back("ended");
+      out += fmt::format("missing {}", number_of(missing));
+    if (client.has_ended() && !std::exchange(ended_told, true)) out += "ended";
     return out;
   }
 
   RemoteClient client;
   Instant now = kStart;
-  std::optional<Error> error;
   bool ended_told = false;
 };
 
-struct Step {
-  std::string event;
-  Words work;
-};
 struct Row {
   std::string name;
   HelloFlags wants;
-  std::vector<Step> steps;
+  std::vector<std::string> steps;
 };
 
 void check(const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     Scene scene(row.wants);
-    for (const Step& step : row.steps) EXPECT_EQ(scene.run(step.event), step.work) << row.name << ": " << step.event;
+    converse(scene, row.name, row.wants, row.steps);
     EXPECT_TRUE(scene.client.has_ended() || scene.client.has_failed()) << row.name;
   }
 }
@@ -81,93 +58,41 @@ TEST(RemoteClient, PullsAsTheTableSays) {
   check({
       {"index and chunks",
        0xc0,
-       {{"start", {"send HELLO c0"}},
-        {"< HELLO 5", {}},
-        {"< INDEX", {"take piece"}},
-        {"request 1", {"send HIGH 1"}},
-        {"request 2", {"send HIGH 2"}},
-        {"< INDEX_EOF", {"file arrived"}},
-        {"< CHUNK 1", {"take chunk"}},
-        {"finish", {}},
-        {"< CHUNK 2", {"take chunk", "send GOODBYE", "end", "ended"}}}},
+       {"< HELLO 5", "< INDEX: take piece", "request 1: send HIGH 1", "request 2: send HIGH 2", "< INDEX_EOF: file arrived",
+        "< CHUNK 1: take chunk", "finish", "< CHUNK 2: take chunk, send GOODBYE, end, ended"}},
       {"requests wait for HELLO",
        0x40,
-       {{"start", {"send HELLO 40"}},
-        {"request 1", {}},
-        {"< HELLO 1", {"send HIGH 1"}},
-        {"< MISSING 1", {"missing 1"}},
-        {"finish", {"send GOODBYE", "end", "ended"}}}},
+       {"request 1", "< HELLO 1: send HIGH 1", "< MISSING 1: missing 1", "finish: send GOODBYE, end, ended"}},
       {"index alone",
        0x80,
-       {{"start", {"send HELLO 80"}},
-        {"< HELLO 4", {}},
-        {"finish", {}},
-        {"< INDEX", {"take piece"}},
-        {"< INDEX_EOF", {"send GOODBYE", "end", "file arrived", "ended"}}}},
+       {"< HELLO 4", "finish", "< INDEX: take piece", "< INDEX_EOF: send GOODBYE, end, file arrived, ended"}},
       {"archive",
        0x100,
-       {{"start", {"send HELLO 100"}},
-        {"< HELLO 10", {}},
-        {"finish", {}},
-        {"< ARCHIVE", {"take piece"}},
-        {"< ARCHIVE", {"take piece"}},
-        {"< ARCHIVE_EOF", {"send GOODBYE", "end", "file arrived", "ended"}}}},
+       {"< HELLO 10", "finish", "< ARCHIVE: take piece", "< ARCHIVE: take piece",
+        "< ARCHIVE_EOF: send GOODBYE, end, file arrived, ended"}},
       {"an answer given twice is dropped the second time",
        0x40,
-       {{"start", {"send HELLO 40"}},
-        {"< HELLO 1", {}},
-        {"request 1", {"send HIGH 1"}},
-        {"< CHUNK 1", {"take chunk"}},
-        {"< CHUNK 1", {}},
-        {"< MISSING 1", {}},
-        {"< CHUNK 9", {}},
-        {"finish", {"send GOODBYE", "end", "ended"}},
-        {"< CHUNK 1", {}}}},
+       {"< HELLO 1", "request 1: send HIGH 1", "< CHUNK 1: take chunk", "< CHUNK 1", "< MISSING 1", "< CHUNK 9",
+        "finish: send GOODBYE, end, ended", "< CHUNK 1"}},
       {"goodbye before an answer is a failure",
        0x40,
-       {{"start", {"send HELLO 40"}},
-        {"< HELLO 1", {}},
-        {"request 1", {"send HIGH 1"}},
-        {"< GOODBYE", {"error connection lost", "end"}}}},
+       {"< HELLO 1", "request 1: send HIGH 1", "< GOODBYE: error connection lost, end"}},
       {"goodbye before the index is through is a failure",
        0xc0,
-       {{"start", {"send HELLO c0"}},
-        {"< HELLO 5", {}},
-        {"< INDEX", {"take piece"}},
-        {"< GOODBYE", {"error connection lost", "end"}}}},
+       {"< HELLO 5", "< INDEX: take piece", "< GOODBYE: error connection lost, end"}},
       {"goodbye when all is here is the end",
        0x80,
-       {{"start", {"send HELLO 80"}},
-        {"< HELLO 4", {}},
-        {"< INDEX", {"take piece"}},
-        {"< INDEX_EOF", {"file arrived"}},
-        {"< GOODBYE", {"end", "ended"}}}},
-      {"the stream ends before HELLO", 0x40, {{"start", {"send HELLO 40"}}, {"eos", {"error connection lost", "end"}}}},
-      {"the stream ends before an answer",
-       0x40,
-       {{"start", {"send HELLO 40"}},
-        {"< HELLO 1", {}},
-        {"request 1", {"send HIGH 1"}},
-        {"eos", {"error connection lost", "end"}}}},
+       {"< HELLO 4", "< INDEX: take piece", "< INDEX_EOF: file arrived", "< GOODBYE: end, ended"}},
+      {"the stream ends before HELLO", 0x40, {"eos: error connection lost, end"}},
+      {"the stream ends before an answer", 0x40, {"< HELLO 1", "request 1: send HIGH 1", "eos: error connection lost, end"}},
       {"the stream ends before the archive is through",
        0x100,
-       {{"start", {"send HELLO 100"}},
-        {"< HELLO 10", {}},
-        {"< ARCHIVE", {"take piece"}},
-        {"eos", {"error connection lost", "end"}}}},
-      {"the peer aborts", 0xc0, {{"start", {"send HELLO c0"}}, {"< HELLO 5", {}}, {"< ABORT 2", {"error not found", "end"}}}},
-      {"the peer aborts at once", 0xc0, {{"start", {"send HELLO c0"}}, {"< ABORT 13", {"error refused", "end"}}}},
-      {"a service is not offered", 0xc0, {{"start", {"send HELLO c0"}}, {"< HELLO 1", {"error refused", "end"}}}},
-      {"a request to a client that pulls",
-       0x40,
-       {{"start", {"send HELLO 40"}}, {"< HELLO 1", {}}, {"< LOW 1", {"error invalid", "end"}}}},
-      {"the user gives up",
-       0x40,
-       {{"start", {"send HELLO 40"}},
-        {"< HELLO 1", {}},
-        {"request 1", {"send HIGH 1"}},
-        {"fail", {"send ABORT 28", "end"}},
-        {"< CHUNK 1", {}}}},
+       {"< HELLO 10", "< ARCHIVE: take piece", "eos: error connection lost, end"}},
+      {"the peer aborts", 0xc0, {"< HELLO 5", "< ABORT 2: error not found, end"}},
+      {"the peer aborts at once", 0xc0, {"< ABORT 13: error refused, end"}},
+      {"a service is not offered", 0xc0, {"< HELLO 1: error refused, end"}},
+      {"a request to a client that pulls", 0x40, {"< HELLO 1", "< LOW 1: error invalid, end"}},
+      {"the user gives up", 0x40, {"< HELLO 1", "request 1: send HIGH 1", "fail: send ABORT 28, end", "< CHUNK 1"}},
   });
 }
 
@@ -176,81 +101,33 @@ TEST(RemoteClient, PushesAsTheTableSays) {
   check({
       {"index and chunks",
        0xe00,
-       {{"start", {"send HELLO e00"}},
-        {"piece", {}},
-        {"< HELLO a", {"send piece"}},
-        {"< LOW 1 2", {"load 1", "load 2"}},
-        {"loaded 2", {}},
-        {"loaded 1", {"send chunk 1", "send chunk 2"}},
-        {"piece", {"send piece"}},
-        {"eof", {"send INDEX_EOF"}},
-        {"< LOW 3", {"load 3"}},
-        {"loaded 3", {"send chunk 3"}},
-        {"< GOODBYE", {"end", "ended"}}}},
+       {"piece", "< HELLO a: send piece", "< LOW 1 2: load 1, load 2", "loaded 2", "loaded 1: send chunk 1, send chunk 2",
+        "piece: send piece", "eof: send INDEX_EOF", "< LOW 3: load 3", "loaded 3: send chunk 3", "< GOODBYE: end, ended"}},
       {"the server has everything",
        0xe00,
-       {{"start", {"send HELLO e00"}},
-        {"< HELLO a", {}},
-        {"piece", {"send piece"}},
-        {"eof", {"send INDEX_EOF"}},
-        {"< GOODBYE", {"end", "ended"}},
-        {"eos", {}}}},
-      {"index alone",
-       0x400,
-       {{"start", {"send HELLO 400"}},
-        {"< HELLO 8", {}},
-        {"piece", {"send piece"}},
-        {"eof", {"send INDEX_EOF"}},
-        {"< GOODBYE", {"end", "ended"}}}},
+       {"< HELLO a", "piece: send piece", "eof: send INDEX_EOF", "< GOODBYE: end, ended", "eos"}},
+      {"index alone", 0x400, {"< HELLO 8", "piece: send piece", "eof: send INDEX_EOF", "< GOODBYE: end, ended"}},
       {"archive",
        0x1000,
-       {{"start", {"send HELLO 1000"}},
-        {"< HELLO 20", {}},
-        {"piece", {"send piece"}},
-        {"piece", {"send piece"}},
-        {"eof", {"send ARCHIVE_EOF"}},
-        {"< GOODBYE", {"end", "ended"}}}},
+       {"< HELLO 20", "piece: send piece", "piece: send piece", "eof: send ARCHIVE_EOF", "< GOODBYE: end, ended"}},
       {"a chunk we have not got",
        0xe00,
-       {{"start", {"send HELLO e00"}},
-        {"< HELLO a", {}},
-        {"piece", {"send piece"}},
-        {"eof", {"send INDEX_EOF"}},
-        {"< HIGH 1", {"load 1"}},
-        {"absent 1", {"send MISSING 1"}},
-        {"eos", {"error connection lost", "end"}}}},
+       {"< HELLO a", "piece: send piece", "eof: send INDEX_EOF", "< HIGH 1: load 1", "absent 1: send MISSING 1",
+        "eos: error connection lost, end"}},
       // What a real casync says to a push of chunks alone, right after HELLO.
       {"goodbye before the end of the index is a failure",
        0xe00,
-       {{"start", {"send HELLO e00"}},
-        {"< HELLO a", {}},
-        {"piece", {"send piece"}},
-        {"< GOODBYE", {"error connection lost", "end"}}}},
+       {"< HELLO a", "piece: send piece", "< GOODBYE: error connection lost, end"}},
       {"goodbye while a chunk is being loaded is a failure",
        0xe00,
-       {{"start", {"send HELLO e00"}},
-        {"< HELLO a", {}},
-        {"piece", {"send piece"}},
-        {"eof", {"send INDEX_EOF"}},
-        {"< LOW 1", {"load 1"}},
-        {"< GOODBYE", {"error connection lost", "end"}}}},
+       {"< HELLO a", "piece: send piece", "eof: send INDEX_EOF", "< LOW 1: load 1", "< GOODBYE: error connection lost, end"}},
       {"the stream ends without goodbye",
        0x1000,
-       {{"start", {"send HELLO 1000"}},
-        {"< HELLO 20", {}},
-        {"piece", {"send piece"}},
-        {"eof", {"send ARCHIVE_EOF"}},
-        {"eos", {"error connection lost", "end"}}}},
-      {"a chunk from a server that takes them",
-       0xe00,
-       {{"start", {"send HELLO e00"}}, {"< HELLO a", {}}, {"< CHUNK 1", {"error invalid", "end"}}}},
-      {"a request in an index push",
-       0x400,
-       {{"start", {"send HELLO 400"}}, {"< HELLO a", {}}, {"< LOW 1", {"error invalid", "end"}}}},
-      {"the server has no room for a file",
-       0x1000,
-       {{"start", {"send HELLO 1000"}}, {"< HELLO 20", {}}, {"< ABORT 28", {"error no space", "end"}}}},
-      {"the user gives up", 0xe00, {{"start", {"send HELLO e00"}}, {"< HELLO a", {}}, {"fail", {"send ABORT 28", "end"}}}},
+       {"< HELLO 20", "piece: send piece", "eof: send ARCHIVE_EOF", "eos: error connection lost, end"}},
+      {"a chunk from a server that takes them", 0xe00, {"< HELLO a", "< CHUNK 1: error invalid, end"}},
+      {"a request in an index push", 0x400, {"< HELLO a", "< LOW 1: error invalid, end"}},
+      {"the server has no room for a file", 0x1000, {"< HELLO 20", "< ABORT 28: error no space, end"}},
+      {"the user gives up", 0xe00, {"< HELLO a", "fail: send ABORT 28, end"}},
   });
 }
 

@@ -15,70 +15,49 @@ constexpr RemoteServer::Offer kPushBoth{.is_push = true, .store = true, .index =
     kPushStore{.is_push = true, .store = true}, kPushIndexOnly{.is_push = true, .index = true},
     kPushArchiveOnly{.is_push = true, .archive = true};
 
-// Events are messages of the client ("> HIGH 1"), or "piece", "eof", "loaded 1", "absent 1", "ids 2" (so many arrived), "read 1
-// 2" (what ReadIds gave), "has 1", "lacks 1", "stored 1", "installed", "eos", "fail".
+// Events are messages of the client ("> HIGH 1"), "ids 2" (so many arrived), "read 1 2" (what ReadIds gave), "has 1", "lacks 1",
+// "stored 1", "installed", and those of both sessions.
 struct Scene {
   explicit Scene(RemoteServer::Offer offer, RemoteServer::Limits limits = {}) : server(*RemoteServer::start(offer, limits)) {}
 
   Words run(const std::string& event) {
     Words out;
-    const auto id = [&] { return id_of(std::stoi(event.substr(event.rfind(' ') + 1))); };
     if (event.starts_with("> ")) {
-      const Result<PayloadUse> use = server.handle_frame(message_of(event.substr(2)));
-      if (!use) out.push_back(fmt::format("error {}", name_of(use.error().kind())));
-      if (use && *use != PayloadUse::none) out.push_back(*use == PayloadUse::piece ? "take piece" : "take chunk");
-    } else if (event == "piece") {
-      server.handle_piece_ready();
-    } else if (event == "eof") {
-      server.handle_file_end();
-    } else if (event.starts_with("loaded")) {
-      server.handle_chunk_loaded(id(), 100);
-    } else if (event.starts_with("absent")) {
-      server.handle_chunk_absent(id());
+      note_use(server.handle_frame(message_of(event.substr(2))), out);
     } else if (event.starts_with("ids")) {
       server.handle_ids_arrived(static_cast<std::size_t>(std::stoi(event.substr(4))));
     } else if (event.starts_with("read")) {
       server.handle_ids(std::get<wire::Request>(message_of("LOW" + event.substr(4))).ids);
-    } else if (event.starts_with("has")) {
-      server.handle_looked_up(id(), true);
-    } else if (event.starts_with("lacks")) {
-      server.handle_looked_up(id(), false);
+    } else if (event.starts_with("has") || event.starts_with("lacks")) {
+      server.handle_looked_up(id_in(event), event.starts_with("has"));
     } else if (event.starts_with("stored")) {
-      server.handle_stored(id());
+      server.handle_stored(id_in(event));
     } else if (event == "installed") {
       server.handle_installed();
-    } else if (event == "eos") {
-      if (const Result<void> ended = server.handle_end_of_stream(); !ended)
-        out.push_back(fmt::format("error {}", name_of(ended.error().kind())));
-    } else if (event == "fail") {
-      server.handle_failure(Error(ErrorKind::not_found, "no such index"));
     } else {
-      EXPECT_EQ(event, "start");
+      EXPECT_TRUE(handle_common_event(server, event, out)) << event;
     }
-    while (const std::optional<RemoteWork> work = server.poll_work()) out.push_back(text_of(*work));
+    while (const std::optional<RemoteWork> work = server.poll_work()) out += text_of(*work);
     return out;
   }
 
   RemoteServer server;
 };
 
-struct Step {
-  std::string event;
-  Words work;
-};
+enum class Ending { good, bad };
 struct Row {
   std::string name;
   RemoteServer::Offer offer;
-  std::vector<Step> steps;
-  bool ends_well;
+  std::vector<std::string> steps;
+  Ending ending;
 };
 
 void check(const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     Scene scene(row.offer);
-    for (const Step& step : row.steps) EXPECT_EQ(scene.run(step.event), step.work) << row.name << ": " << step.event;
-    EXPECT_EQ(scene.server.has_ended(), row.ends_well) << row.name;
-    EXPECT_EQ(scene.server.has_failed(), !row.ends_well) << row.name;
+    converse(scene, row.name, row.offer.flags(), row.steps);
+    EXPECT_EQ(scene.server.has_ended(), row.ending == Ending::good) << row.name;
+    EXPECT_EQ(scene.server.has_failed(), row.ending == Ending::bad) << row.name;
   }
 }
 
@@ -87,89 +66,37 @@ TEST(RemoteServer, ServesAPullAsTheTableSays) {
   check({
       {"index and chunks",
        kPullBoth,
-       {{"start", {"send HELLO 5"}},
-        {"> HELLO c0", {"open"}},
-        {"piece", {"send piece"}},
-        {"> HIGH 1", {"load 1"}},
-        {"piece", {"send piece"}},
-        {"eof", {"send INDEX_EOF"}},
-        {"loaded 1", {"send chunk 1"}},
-        {"> LOW 2 3", {"load 2", "load 3"}},
-        {"absent 2", {"send MISSING 2"}},
-        {"loaded 3", {"send chunk 3"}},
-        {"eos", {"end"}}},
-       true},
+       {"> HELLO c0: open", "piece: send piece", "> HIGH 1: load 1", "piece: send piece", "eof: send INDEX_EOF",
+        "loaded 1: send chunk 1", "> LOW 2 3: load 2, load 3", "absent 2: send MISSING 2", "loaded 3: send chunk 3", "eos: end"},
+       Ending::good},
       {"chunks, and goodbye",
        kPullStore,
-       {{"start", {"send HELLO 1"}},
-        {"> HELLO 40", {}},
-        {"> HIGH 1", {"load 1"}},
-        {"loaded 1", {"send chunk 1"}},
-        {"> GOODBYE", {"end"}}},
-       true},
-      {"chunks of a server that has an index too",
-       kPullBoth,
-       {{"start", {"send HELLO 5"}}, {"> HELLO 40", {}}, {"eos", {"end"}}},
-       true},
+       {"> HELLO 40", "> HIGH 1: load 1", "loaded 1: send chunk 1", "> GOODBYE: end"},
+       Ending::good},
+      {"chunks of a server that has an index too", kPullBoth, {"> HELLO 40", "eos: end"}, Ending::good},
       {"a chunk asked for again by HIGH is sent again",
        kPullStore,
-       {{"start", {"send HELLO 1"}},
-        {"> HELLO 40", {}},
-        {"> HIGH 1", {"load 1"}},
-        {"loaded 1", {"send chunk 1"}},
-        {"> HIGH 1", {"load 1"}},
-        {"loaded 1", {"send chunk 1"}},
-        {"> GOODBYE", {"end"}}},
-       true},
+       {"> HELLO 40", "> HIGH 1: load 1", "loaded 1: send chunk 1", "> HIGH 1: load 1", "loaded 1: send chunk 1",
+        "> GOODBYE: end"},
+       Ending::good},
       {"archive",
        kPullArchiveOnly,
-       {{"start", {"send HELLO 10"}},
-        {"> HELLO 100", {"open"}},
-        {"piece", {"send piece"}},
-        {"eof", {"send ARCHIVE_EOF"}},
-        {"eos", {"end"}}},
-       true},
+       {"> HELLO 100: open", "piece: send piece", "eof: send ARCHIVE_EOF", "eos: end"},
+       Ending::good},
       {"the client leaves before the index is through",
        kPullIndexOnly,
-       {{"start", {"send HELLO 4"}}, {"> HELLO 80", {"open"}}, {"> GOODBYE", {"end"}}, {"piece", {}}, {"eof", {}}},
-       true},
-      {"end of stream before HELLO", kPullStore, {{"start", {"send HELLO 1"}}, {"eos", {"end"}}}, true},
-      {"the index can not be opened",
-       kPullIndexOnly,
-       {{"start", {"send HELLO 4"}}, {"> HELLO 80", {"open"}}, {"fail", {"send ABORT 2", "end"}}, {"> GOODBYE", {}}},
-       false},
-      {"an unknown flag",
-       kPullStore,
-       {{"start", {"send HELLO 1"}}, {"> HELLO 2040", {"error unsupported", "send ABORT 93", "end"}}},
-       false},
-      {"wants what is not offered",
-       kPullStore,
-       {{"start", {"send HELLO 1"}}, {"> HELLO c0", {"error refused", "send ABORT 52", "end"}}},
-       false},
-      {"wants to push",
-       kPullStore,
-       {{"start", {"send HELLO 1"}}, {"> HELLO e00", {"error refused", "send ABORT 52", "end"}}},
-       false},
-      {"wants nothing",
-       kPullStore,
-       {{"start", {"send HELLO 1"}}, {"> HELLO 2", {"error refused", "send ABORT 52", "end"}}},
-       false},
-      {"a second HELLO",
-       kPullStore,
-       {{"start", {"send HELLO 1"}}, {"> HELLO 40", {}}, {"> HELLO 40", {"error invalid", "send ABORT 74", "end"}}},
-       false},
-      {"REQUEST first",
-       kPullStore,
-       {{"start", {"send HELLO 1"}}, {"> HIGH 1", {"error invalid", "send ABORT 74", "end"}}},
-       false},
-      {"a chunk towards a pull",
-       kPullStore,
-       {{"start", {"send HELLO 1"}}, {"> HELLO 40", {}}, {"> CHUNK 1", {"error invalid", "send ABORT 74", "end"}}},
-       false},
-      {"ABORT is not answered by ABORT",
-       kPullStore,
-       {{"start", {"send HELLO 1"}}, {"> HELLO 40", {}}, {"> ABORT 5", {"error input/output", "end"}}},
-       false},
+       {"> HELLO 80: open", "> GOODBYE: end", "piece", "eof"},
+       Ending::good},
+      {"end of stream before HELLO", kPullStore, {"eos: end"}, Ending::good},
+      {"the index can not be read", kPullIndexOnly, {"> HELLO 80: open", "fail: send ABORT 28, end", "> GOODBYE"}, Ending::bad},
+      {"an unknown flag", kPullStore, {"> HELLO 2040: error unsupported, send ABORT 93, end"}, Ending::bad},
+      {"wants what is not offered", kPullStore, {"> HELLO c0: error refused, send ABORT 52, end"}, Ending::bad},
+      {"wants to push", kPullStore, {"> HELLO e00: error refused, send ABORT 52, end"}, Ending::bad},
+      {"wants nothing", kPullStore, {"> HELLO 2: error refused, send ABORT 52, end"}, Ending::bad},
+      {"a second HELLO", kPullStore, {"> HELLO 40", "> HELLO 40: error invalid, send ABORT 74, end"}, Ending::bad},
+      {"REQUEST first", kPullStore, {"> HIGH 1: error invalid, send ABORT 74, end"}, Ending::bad},
+      {"a chunk towards a pull", kPullStore, {"> HELLO 40", "> CHUNK 1: error invalid, send ABORT 74, end"}, Ending::bad},
+      {"ABORT is not answered by ABORT", kPullStore, {"> HELLO 40", "> ABORT 5: error input/output, end"}, Ending::bad},
   });
 }
 
@@ -178,115 +105,53 @@ TEST(RemoteServer, TakesAPushAsTheTableSays) {
   check({
       {"index and chunks",
        kPushBoth,
-       {{"start", {"send HELLO a"}},
-        {"> HELLO e00", {}},
-        {"> INDEX", {"take piece"}},
-        {"ids 3", {"read ids 3"}},
-        {"read 1 2 3", {"look up 1", "look up 2", "look up 3"}},
-        {"has 1", {}},
-        {"lacks 2", {}},
-        {"lacks 3", {"send LOW 2 3"}},
-        {"> INDEX_EOF", {}},
-        {"> CHUNK 2", {"take chunk"}},
-        {"> CHUNK 3", {"take chunk"}},
-        {"stored 3", {}},
-        {"stored 2", {"install"}},
-        {"installed", {"send GOODBYE", "end"}},
-        {"eos", {}}},
-       true},
+       {"> HELLO e00", "> INDEX: take piece", "ids 3: read ids 3", "read 1 2 3: look up 1, look up 2, look up 3", "has 1",
+        "lacks 2", "lacks 3: send LOW 2 3", "> INDEX_EOF", "> CHUNK 2: take chunk", "> CHUNK 3: take chunk", "stored 3",
+        "stored 2: install", "installed: send GOODBYE, end", "eos"},
+       Ending::good},
       {"an id that comes twice is looked up and asked for once",
        kPushBoth,
-       {{"start", {"send HELLO a"}},
-        {"> HELLO e00", {}},
-        {"> INDEX", {"take piece"}},
-        {"ids 2", {"read ids 2"}},
-        {"read 1 1", {"look up 1"}},
-        {"lacks 1", {"send LOW 1"}},
-        {"ids 1", {"read ids 1"}},
-        {"read 1", {}},
-        {"> INDEX_EOF", {}},
-        {"> CHUNK 1", {"take chunk"}},
-        {"stored 1", {"install"}},
-        {"installed", {"send GOODBYE", "end"}}},
-       true},
+       {"> HELLO e00", "> INDEX: take piece", "ids 2: read ids 2", "read 1 1: look up 1", "lacks 1: send LOW 1",
+        "ids 1: read ids 1", "read 1", "> INDEX_EOF", "> CHUNK 1: take chunk", "stored 1: install",
+        "installed: send GOODBYE, end"},
+       Ending::good},
       {"everything is there already",
        kPushBoth,
-       {{"start", {"send HELLO a"}},
-        {"> HELLO e00", {}},
-        {"> INDEX", {"take piece"}},
-        {"ids 1", {"read ids 1"}},
-        {"> INDEX_EOF", {}},
-        {"read 1", {"look up 1"}},
-        {"has 1", {"install"}},
-        {"installed", {"send GOODBYE", "end"}}},
-       true},
+       {"> HELLO e00", "> INDEX: take piece", "ids 1: read ids 1", "> INDEX_EOF", "read 1: look up 1", "has 1: install",
+        "installed: send GOODBYE, end"},
+       Ending::good},
       {"index alone",
        kPushIndexOnly,
-       {{"start", {"send HELLO 8"}},
-        {"> HELLO 400", {}},
-        {"> INDEX", {"take piece"}},
-        {"ids 5", {}},
-        {"> INDEX_EOF", {"install"}},
-        {"installed", {"send GOODBYE", "end"}}},
-       true},
+       {"> HELLO 400", "> INDEX: take piece", "ids 5", "> INDEX_EOF: install", "installed: send GOODBYE, end"},
+       Ending::good},
       {"index alone to a server with a store: nothing is asked for",
        kPushBoth,
-       {{"start", {"send HELLO a"}},
-        {"> HELLO 400", {}},
-        {"> INDEX", {"take piece"}},
-        {"ids 5", {}},
-        {"> INDEX_EOF", {"install"}},
-        {"installed", {"send GOODBYE", "end"}}},
-       true},
+       {"> HELLO 400", "> INDEX: take piece", "ids 5", "> INDEX_EOF: install", "installed: send GOODBYE, end"},
+       Ending::good},
       {"archive",
        kPushArchiveOnly,
-       {{"start", {"send HELLO 20"}},
-        {"> HELLO 1000", {}},
-        {"> ARCHIVE", {"take piece"}},
-        {"> ARCHIVE_EOF", {"install"}},
-        {"installed", {"send GOODBYE", "end"}}},
-       true},
+       {"> HELLO 1000", "> ARCHIVE: take piece", "> ARCHIVE_EOF: install", "installed: send GOODBYE, end"},
+       Ending::good},
       {"chunks alone are refused, though an index could be pushed",
        kPushBoth,
-       {{"start", {"send HELLO a"}}, {"> HELLO 200", {"error unsupported", "send ABORT 93", "end"}}},
-       false},
+       {"> HELLO 200: error unsupported, send ABORT 93, end"},
+       Ending::bad},
       {"the client has not got its own chunk",
        kPushBoth,
-       {{"start", {"send HELLO a"}},
-        {"> HELLO e00", {}},
-        {"> INDEX", {"take piece"}},
-        {"ids 1", {"read ids 1"}},
-        {"read 1", {"look up 1"}},
-        {"lacks 1", {"send LOW 1"}},
-        {"> MISSING 1", {"error not found", "send ABORT 2", "end"}}},
-       false},
-      {"a chunk nobody asked for",
-       kPushBoth,
-       {{"start", {"send HELLO a"}}, {"> HELLO e00", {}}, {"> CHUNK 1", {"error invalid", "send ABORT 74", "end"}}},
-       false},
+       {"> HELLO e00", "> INDEX: take piece", "ids 1: read ids 1", "read 1: look up 1", "lacks 1: send LOW 1",
+        "> MISSING 1: error not found, send ABORT 2, end"},
+       Ending::bad},
+      {"a chunk nobody asked for", kPushBoth, {"> HELLO e00", "> CHUNK 1: error invalid, send ABORT 74, end"}, Ending::bad},
       {"the stream ends while a chunk is missing",
        kPushBoth,
-       {{"start", {"send HELLO a"}},
-        {"> HELLO e00", {}},
-        {"> INDEX", {"take piece"}},
-        {"> INDEX_EOF", {"install"}},
-        {"eos", {"error connection lost", "end"}}},
-       false},
+       {"> HELLO e00", "> INDEX: take piece", "> INDEX_EOF: install", "eos: error connection lost, end"},
+       Ending::bad},
       {"goodbye of the client before ours",
        kPushArchiveOnly,
-       {{"start", {"send HELLO 20"}},
-        {"> HELLO 1000", {}},
-        {"> ARCHIVE", {"take piece"}},
-        {"> GOODBYE", {"error connection lost", "end"}}},
-       false},
-      {"the disk is full",
-       kPushArchiveOnly,
-       {{"start", {"send HELLO 20"}}, {"> HELLO 1000", {}}, {"fail", {"send ABORT 2", "end"}}},
-       false},
-      {"an archive to a server for an index",
-       kPushIndexOnly,
-       {{"start", {"send HELLO 8"}}, {"> HELLO 1000", {"error refused", "send ABORT 52", "end"}}},
-       false},
+       {"> HELLO 1000", "> ARCHIVE: take piece", "> GOODBYE: error connection lost, end"},
+       Ending::bad},
+      {"the disk is full", kPushArchiveOnly, {"> HELLO 1000", "fail: send ABORT 28, end"}, Ending::bad},
+      {"an archive to a server for an index", kPushIndexOnly, {"> HELLO 1000: error refused, send ABORT 52, end"}, Ending::bad},
   });
 }
 

@@ -1,11 +1,13 @@
 // What the tests of both sessions share: messages by words, and work as words, so that a conversation reads as one.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include "chunks/core/remote_flags.h"
@@ -81,5 +83,59 @@ inline std::string text_of(const RemoteWork& work) {
 }
 
 using Words = std::vector<std::string>;
+
+inline Words& operator+=(Words& words, std::string word) {
+  words.push_back(std::move(word));
+  return words;
+}
+
+inline std::string text_of(const Error& error) {
+  return fmt::format("error {}", name_of(error.kind()));
+}
+
+// The id at the end of an event: "loaded 1".
+inline ChunkId id_in(const std::string& event) {
+  return id_of(std::stoi(event.substr(event.rfind(' ') + 1)));
+}
+
+// The events that mean the same to both sessions: "piece", "eof", "loaded 1" (of 100 bytes), "absent 1", "eos" (the stream
+// ended), "fail" (there is no space). False for any other.
+template <typename Session>
+bool handle_common_event(Session& session, const std::string& event, Words& out) {
+  if (event == "piece") {
+    session.handle_piece_ready();
+  } else if (event == "eof") {
+    session.handle_file_end();
+  } else if (event.starts_with("loaded")) {
+    session.handle_chunk_loaded(id_in(event), 100);
+  } else if (event.starts_with("absent")) {
+    session.handle_chunk_absent(id_in(event));
+  } else if (event == "eos") {
+    if (const Result<void> ended = session.handle_end_of_stream(); !ended) out += text_of(ended.error());
+  } else if (event == "fail") {
+    session.handle_failure(Error(ErrorKind::no_space, "full"));
+  } else {
+    return event == "start";
+  }
+  return true;
+}
+
+// What a session says of a frame.
+inline void note_use(const Result<PayloadUse>& use, Words& out) {
+  if (!use) out += text_of(use.error());
+  if (use && *use != PayloadUse::none) out += *use == PayloadUse::piece ? "take piece" : "take chunk";
+}
+
+// A row's conversation, after the HELLO that a session begins with. A step is an event and the work that it leads to, in order:
+// "> LOW 2 3: load 2, load 3"; an event alone leads to none.
+template <typename Scene>
+void converse(Scene& scene, const std::string& row, HelloFlags hello, const std::vector<std::string>& steps) {
+  EXPECT_EQ(scene.run("start"), (Words{fmt::format("send HELLO {:x}", hello)})) << row;
+  for (const std::string& step : steps) {
+    const std::size_t colon = std::min(step.find(": "), step.size());
+    const std::string expected = step.substr(std::min(colon + 2, step.size()));
+    EXPECT_EQ(fmt::format("{}", fmt::join(scene.run(step.substr(0, colon)), ", ")), expected) << row << ": " << step;
+  }
+}
 
 }  // namespace godwit::chunks::session_test

@@ -1,10 +1,13 @@
 #include "chunks/driver/blob_output.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 
 #include <fmt/format.h>
@@ -21,8 +24,18 @@ constexpr std::size_t kHoleBytesMin = 4096;
 
 class FileOutput final : public BlobOutput {
  public:
-  FileOutput(std::unique_ptr<store::DiskFile> file, std::string path, std::string temporary, const FileOutputOptions& options)
-      : file_(std::move(file)), path_(std::move(path)), temporary_(std::move(temporary)), options_(options) {}
+  // `descriptor` is the file's.
+  FileOutput(std::unique_ptr<store::DiskFile> file, int descriptor, std::string path, std::string temporary,
+             const FileOutputOptions& options)
+      : file_(std::move(file)),
+        descriptor_(descriptor),
+        path_(std::move(path)),
+        temporary_(std::move(temporary)),
+        options_(options) {
+    struct stat status{};
+    if (descriptor_ >= 0 && ::fstat(descriptor_, &status) == 0 && status.st_blksize > 0)
+      block_bytes_ = static_cast<std::uint64_t>(status.st_blksize);
+  }
 
   ~FileOutput() override {
     if (!temporary_.empty() && !finished_) ::unlink(temporary_.c_str());
@@ -56,10 +69,33 @@ class FileOutput final : public BlobOutput {
                        store::Durability::written);
   }
 
-  bool has(std::uint64_t offset, std::uint64_t length, const ChunkId& id, Digest digest) override {
-    if (!temporary_.empty()) return false;
-    Bytes there(length);
-    return file_->read(offset, there) && chunk_id_of(there, digest) == id;
+  bool is_in_place() const override { return temporary_.empty(); }
+  Result<void> read(std::uint64_t offset, MutableBytes into) override { return file_->read(offset, into); }
+
+  // Not in place: what is there would be gone before the new was verified.
+  bool can_share() const override { return options_.reflink && !temporary_.empty() && !cannot_share_; }
+
+  bool share(std::uint64_t offset, int source, std::uint64_t source_offset, std::uint64_t length) override {
+    if (!can_share() || offset % block_bytes_ != source_offset % block_bytes_) return false;
+    const std::uint64_t lead = (block_bytes_ - offset % block_bytes_) % block_bytes_;
+    if (length < lead + block_bytes_) return false;
+    const std::uint64_t middle = (length - lead) / block_bytes_ * block_bytes_;
+    const file_clone_range range{
+        .src_fd = source, .src_offset = source_offset + lead, .src_length = middle, .dest_offset = offset + lead};
+    if (::ioctl(descriptor_, FICLONERANGE, &range) != 0) {
+      // Other errors are about this source or this place.
+      if (errno == EOPNOTSUPP || errno == ENOTTY || errno == ENOSYS) cannot_share_ = true;
+      return false;
+    }
+    const std::uint64_t tail = lead + middle;
+    const bool copied =
+        copy(offset, source, source_offset, lead) && copy(offset + tail, source, source_offset + tail, length - tail);
+    if (!copied) (void)take_back(offset, length);  // it is written over, zeros included, or the extraction fails
+    return copied;
+  }
+
+  Result<void> take_back(std::uint64_t offset, std::uint64_t length) override {
+    return file_->zero(offset, length, store::ZeroMode::may_punch, store::Durability::written);
   }
 
   Result<void> finish() override {
@@ -73,15 +109,26 @@ class FileOutput final : public BlobOutput {
   }
 
  private:
+  // Less than a block.
+  bool copy(std::uint64_t offset, int source, std::uint64_t source_offset, std::uint64_t length) {
+    if (length == 0) return true;
+    Bytes bytes(length);
+    const ssize_t count = ::pread(source, bytes.data(), bytes.size(), static_cast<off_t>(source_offset));
+    return count == static_cast<ssize_t>(length) && file_->write(offset, bytes, store::Durability::written);
+  }
+
   Result<void> write_part(std::uint64_t offset, ConstBytes data, std::size_t from, std::size_t to) {
     if (from == to) return {};
     return file_->write(offset + from, data.subspan(from, to - from), store::Durability::written);
   }
 
   std::unique_ptr<store::DiskFile> file_;
+  const int descriptor_;  // file_'s; -1 where it is written in place
   const std::string path_;
   const std::string temporary_;  // empty: written in place
   const FileOutputOptions options_;
+  std::uint64_t block_bytes_ = 4096;
+  std::atomic<bool> cannot_share_ = false;
   bool finished_ = false;
 };
 
@@ -152,7 +199,7 @@ Result<std::unique_ptr<BlobOutput>> open_in_place(const std::string& path, std::
   if (!file) return fail(file.error());
   if ((*file)->size() < size)
     return fail(ErrorKind::no_space, fmt::format("{} has {} bytes, the blob {}", path, (*file)->size(), size));
-  return std::make_unique<FileOutput>(std::move(*file), path, "", options);
+  return std::make_unique<FileOutput>(std::move(*file), -1, path, "", options);
 }
 
 }  // namespace
@@ -182,7 +229,7 @@ Result<std::unique_ptr<BlobOutput>> make_file_output(const std::string& path, st
     ::unlink(temporary.c_str());
     return fail(file.error());
   }
-  return std::make_unique<FileOutput>(std::move(*file), path, temporary, options);
+  return std::make_unique<FileOutput>(std::move(*file), descriptor, path, temporary, options);
 }
 
 std::unique_ptr<BlobOutput> make_stream_output(int descriptor) {

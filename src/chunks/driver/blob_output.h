@@ -20,10 +20,23 @@ class BlobOutput {
   virtual bool is_ordered() const = 0;
   virtual Result<void> write(std::uint64_t offset, ConstBytes data) = 0;
   virtual Result<void> zeros(std::uint64_t offset, std::uint64_t length) = 0;
-  // Whether the output has these bytes there already. Only outputs that are written in place look.
-  virtual bool has(std::uint64_t offset, std::uint64_t length, const ChunkId& id, Digest digest) {
-    (void)offset, (void)length, (void)id, (void)digest;
+  // Whether it may hold already what it is to hold, and what is at `offset` of such an output. Any thread.
+  virtual bool is_in_place() const { return false; }
+  virtual Result<void> read(std::uint64_t offset, MutableBytes into) {
+    (void)offset, (void)into;
+    return fail(ErrorKind::unsupported, "this output is not read");
+  }
+  // Gives the output what lies at `source_offset` of `source`, whole blocks of it as shared ones (a reflink); false where the
+  // file system, the offsets or the length do not allow that, and nothing is to be relied on then. What was shared can be read
+  // here, and does not change with the source any more; what is not wanted after all is taken back. Any thread.
+  virtual bool can_share() const { return false; }
+  virtual bool share(std::uint64_t offset, int source, std::uint64_t source_offset, std::uint64_t length) {
+    (void)offset, (void)source, (void)source_offset, (void)length;
     return false;
+  }
+  virtual Result<void> take_back(std::uint64_t offset, std::uint64_t length) {
+    (void)offset, (void)length;
+    return {};
   }
   // All is written: it becomes durable (if that was asked for) and gets its name.
   virtual Result<void> finish() = 0;
@@ -32,6 +45,7 @@ class BlobOutput {
 struct FileOutputOptions {
   bool in_place = false;    // devices always are
   bool punch_holes = true;  // runs of zeros become holes
+  bool reflink = true;      // blocks of seeds are shared where the file system can
   bool sync = true;
 };
 

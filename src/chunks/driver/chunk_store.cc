@@ -47,15 +47,62 @@ Result<Bytes> verified(const ChunkId& id, Digest digest, Bytes data, std::uint64
   return data;
 }
 
+// Chunks of a store on this machine, in either form.
+class BlobChunkReader final : public ChunkReader {
+ public:
+  BlobChunkReader(std::shared_ptr<store::BlockingBlobs> blobs, bool compressed)
+      : blobs_(std::move(blobs)), compressed_(compressed) {}
+
+  void read(std::span<WantedChunk> wanted, Digest digest) override {
+    desks_.with([&](Desk& desk) {
+      read_verified(wanted, digest, [&](WantedChunk& chunk) {
+        const Result<bool> filled = fill(desk, chunk, compressed_);
+        if (filled) return *filled;
+        if (filled.error().kind() != ErrorKind::not_found) return false;
+        return fill(desk, chunk, !compressed_).value_or(false);
+      });
+      return true;
+    });
+  }
+
+ private:
+  struct Desk {
+    ChunkDecoder decoder;
+    Bytes file;
+  };
+
+  Result<bool> fill(Desk& desk, const WantedChunk& chunk, bool compressed) {
+    const std::uint64_t size_max = compressed ? file_size_max(chunk.into.size()) : chunk.into.size();
+    const Result<std::size_t> size = blobs_->read(chunk_name(chunk.id, compressed), size_max, desk.file);
+    if (!size) return fail(size.error());
+    const ConstBytes file = ConstBytes(desk.file).first(*size);
+    if (compressed) {
+      const Result<std::size_t> decoded = desk.decoder.decode(file, chunk.into);
+      return decoded && *decoded == chunk.into.size();
+    }
+    if (file.size() != chunk.into.size()) return false;
+    std::ranges::copy(file, chunk.into.begin());
+    return true;
+  }
+
+  const std::shared_ptr<store::BlockingBlobs> blobs_;
+  const bool compressed_;
+  Lender<Desk> desks_{[] { return Desk(); }};
+};
+
 class BlobChunkStore final : public ChunkStore {
  public:
   BlobChunkStore(std::unique_ptr<store::BlobStore> blobs, const ChunkStoreOptions& options, net::Workers& workers)
       : blobs_(std::move(blobs)),
         compressed_(options.compression != Compression::none),
         workers_(workers),
-        tools_(std::make_shared<Tools>(options)) {}
+        tools_(std::make_shared<Tools>(options)) {
+    if (std::shared_ptr<store::BlockingBlobs> blocking = blobs_->blocking())
+      reader_ = std::make_shared<BlobChunkReader>(std::move(blocking), compressed_);
+  }
 
   const std::string& title() const override { return blobs_->title(); }
+  std::shared_ptr<ChunkReader> reader() override { return reader_; }
 
   void get(const ChunkId& id, Digest digest, std::uint64_t size_max, Done<Bytes> done) override {
     get_form({.id = id, .digest = digest, .size_max = size_max, .compressed = compressed_, .other_form_asked = false},
@@ -158,6 +205,7 @@ class BlobChunkStore final : public ChunkStore {
   const bool compressed_;
   net::Workers& workers_;
   std::shared_ptr<Tools> tools_;
+  std::shared_ptr<ChunkReader> reader_;
 };
 
 class StoreChain final : public ChunkStore {
@@ -167,6 +215,8 @@ class StoreChain final : public ChunkStore {
   }
 
   const std::string& title() const override { return stores_.front()->title(); }
+  // What the first has not, get() looks for in all of them.
+  std::shared_ptr<ChunkReader> reader() override { return stores_.front()->reader(); }
   void get(const ChunkId& id, Digest digest, std::uint64_t size_max, Done<Bytes> done) override {
     get_from(0, id, digest, size_max, std::nullopt, std::move(done));
   }

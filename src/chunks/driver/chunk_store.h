@@ -10,6 +10,7 @@
 
 #include "chunks/core/chunk_file.h"
 #include "chunks/core/chunk_id.h"
+#include "chunks/driver/chunk_reader.h"
 #include "net/worker_pool.h"
 #include "store/blob_store.h"
 
@@ -45,6 +46,8 @@ class ChunkStore {
   virtual void sync(Done<void> done) = 0;
   // Removes it in whatever form it is there. ErrorKind::not_found where it is not.
   virtual void remove(const ChunkId& id, Done<void> done) = 0;
+  // Null where chunks come over a network. It may outlive the store.
+  virtual std::shared_ptr<ChunkReader> reader() { return nullptr; }
 };
 
 struct ChunkStoreOptions {

@@ -161,4 +161,44 @@ TEST_F(ChunkStoreTest, AnyBlobsWillDo) {
       ErrorKind::usage);
 }
 
+TEST_F(ChunkStoreTest, AReaderGivesWhatIsThereInEitherFormAndNothingElse) {
+  const auto store = open("store");
+  ASSERT_TRUE(put(*store, "packed"));
+  ASSERT_TRUE(put(*open("store", Compression::none), "raw"));
+  write(path_of("store", "damaged", true), "not a chunk");
+  write(path_of("store", "another's", false), "Another's");
+  write(path_of("store", "too long", false), "too long by far");
+  const std::shared_ptr<ChunkReader> reader = store->reader();
+  ASSERT_NE(reader, nullptr);
+  struct Row {
+    const char* text;
+    bool got;
+  };
+  const Row rows[] = {{"packed", true},     {"raw", true},       {"damaged", false},
+                      {"another's", false}, {"too long", false}, {"absent", false}};
+  std::vector<WantedChunk> wanted;
+  std::vector<Bytes> memory;
+  for (const Row& row : rows) memory.emplace_back(std::string_view(row.text).size());
+  for (std::size_t i = 0; i < memory.size(); ++i) wanted.push_back({.id = id_of(rows[i].text), .into = memory[i], .got = false});
+  reader->read(wanted, kDigest);
+  for (std::size_t i = 0; i < memory.size(); ++i) {
+    EXPECT_EQ(wanted[i].got, rows[i].got) << rows[i].text;
+    if (rows[i].got) {
+      EXPECT_EQ(as_text(memory[i]), rows[i].text);
+    }
+  }
+  // A size that is not the chunk's is no reason to read further.
+  Bytes small(3);
+  WantedChunk wrong{.id = id_of("packed"), .into = small, .got = false};
+  reader->read(std::span(&wrong, 1), kDigest);
+  EXPECT_FALSE(wrong.got);
+}
+
+TEST_F(ChunkStoreTest, AChainReadsWhereItsFirstStoreLies) {
+  std::vector<std::unique_ptr<ChunkStore>> stores;
+  stores.push_back(std::move(make_chunk_store(store::make_memory_blobs(loop_), {}, *workers_).value()));
+  stores.push_back(open("store"));
+  EXPECT_EQ(make_store_chain(std::move(stores))->reader(), nullptr);
+}
+
 }  // namespace

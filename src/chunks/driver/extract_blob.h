@@ -16,7 +16,7 @@ namespace godwit::chunks {
 struct ExtractBlobOptions {
   std::uint64_t offset = 0;  // the range, within the blob
   std::uint64_t length = 0;
-  // What may be under way together, and its bytes; one chunk may always be.
+  // What may be asked of a store together, and the bytes that may be under way; one chunk may always be.
   std::size_t requests_max = 64;
   std::uint64_t bytes_max = 64 * 1024 * 1024;
 };
@@ -24,6 +24,7 @@ struct ExtractBlobOptions {
 struct ExtractBlobResult {
   std::uint64_t bytes_fetched = 0;  // from the store
   std::uint64_t bytes_reused = 0;   // from seeds, and what the output had
+  std::uint64_t bytes_shared = 0;   // of the reused: as blocks of a seed. Known at the end
   std::uint64_t bytes_zero = 0;     // chunks of zeros: from nowhere
 };
 
@@ -31,7 +32,7 @@ class ExtractBlob {
  public:
   // All of them outlive it, and when it is given up before its end, the jobs that are under way (until `workers` is gone);
   // `index` is not empty unless the range is. Offsets given to `output` count from the range's beginning.
-  ExtractBlob(const Index& index, ChunkStore& store, const SeedMap* seeds, BlobOutput& output, const ExtractBlobOptions& options,
+  ExtractBlob(const Index& index, ChunkStore& store, SeedMap* seeds, BlobOutput& output, const ExtractBlobOptions& options,
               net::Workers& workers);
   ~ExtractBlob();
 

@@ -33,7 +33,7 @@ using net::Done;
 class HttpBlobs final : public store::BlobStore {
  public:
   HttpBlobs(std::string_view url, net::Scheduler& scheduler, HttpClientOptions options)
-      : base_(base_of(url)), title_(url_for_people(base_)), scheduler_(scheduler), client_(scheduler, options) {}
+      : base_(base_of(url)), title_(url_for_people(base_)), scheduler_(scheduler), client_(scheduler, std::move(options)) {}
 
   const std::string& title() const override { return title_; }
 

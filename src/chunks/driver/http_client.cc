@@ -7,12 +7,15 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "chunks/core/token_bucket.h"
 
 namespace godwit::chunks {
 
@@ -26,8 +29,17 @@ struct Request {
   net::Done<HttpAnswer> done;  // touched on the scheduler's thread alone
 };
 
+// What all transfers of a client share, on libcurl's thread.
+struct Pace {
+  const net::Scheduler& scheduler;
+  std::optional<TokenBucket> bucket;
+  std::vector<CURL*> paused;
+};
+
 // One request while libcurl has it.
 struct Job {
+  CURL* easy = nullptr;
+  Pace* pace = nullptr;
   std::unique_ptr<Request> request;
   HttpAnswer answer;
   bool too_large = false;
@@ -40,6 +52,14 @@ std::size_t take_body(char* data, std::size_t size, std::size_t count, void* use
   if (bytes > job.request->size_max - job.answer.body.size()) {
     job.too_large = true;
     return 0;
+  }
+  if (std::optional<TokenBucket>& bucket = job.pace->bucket) {
+    const Instant now = job.pace->scheduler.now();
+    if (bucket->available(now) == 0) {
+      job.pace->paused.push_back(job.easy);
+      return CURL_WRITEFUNC_PAUSE;  // these bytes are given again later
+    }
+    bucket->take(bytes, now);
   }
   append(job.answer.body, as_bytes({data, bytes}));
   return bytes;
@@ -95,7 +115,9 @@ std::string url_for_people(std::string_view url) {
 }
 
 struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
-  Impl(net::Scheduler& s, HttpClientOptions o) : scheduler(s), options(o) {}
+  Impl(net::Scheduler& s, HttpClientOptions o) : scheduler(s), options(std::move(o)), pace{s, std::nullopt, {}} {
+    if (options.bytes_per_second > 0) pace.bucket.emplace(options.bytes_per_second, scheduler.now());
+  }
 
   // --- on the scheduler's thread ---
   void begin(std::unique_ptr<Request> request) {
@@ -143,7 +165,7 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
       int running = 0;
       curl_multi_perform(multi, &running);
       collect();
-      curl_multi_poll(multi, nullptr, 0, 10'000, nullptr);
+      curl_multi_poll(multi, nullptr, 0, wake_paused(), nullptr);
     }
     for (auto& [easy, job] : jobs) {
       curl_multi_remove_handle(multi, easy);
@@ -156,11 +178,25 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
     incoming.clear();
   }
 
+  // Lets paused transfers go on when their time has come. Gives how long there is nothing to do, in milliseconds.
+  int wake_paused() {
+    constexpr std::int64_t kIdleMilliseconds = 10'000;
+    if (pace.paused.empty()) return kIdleMilliseconds;
+    const Instant now = scheduler.now();
+    const Duration wait = pace.bucket->next(now) - now;
+    if (wait.nanoseconds > 0) return static_cast<int>(std::min(wait.nanoseconds / 1'000'000 + 1, kIdleMilliseconds));
+    // Each is handed what it held back at once, and may then be paused anew.
+    for (CURL* easy : std::exchange(pace.paused, {})) curl_easy_pause(easy, CURLPAUSE_CONT);
+    return 0;
+  }
+
   void add(std::unique_ptr<Request> request) {
     CURL* easy = curl_easy_init();
     GODWIT_CHECK(easy != nullptr);
     auto job = std::make_unique<Job>();
     job->request = std::move(request);
+    job->easy = easy;
+    job->pace = &pace;
     curl_easy_setopt(easy, CURLOPT_URL, job->request->url.c_str());
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
@@ -176,6 +212,7 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, std::max(1L, milliseconds(options.stall_limit) / 1000));
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 128L * 1024);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, job->problem);
+    if (!options.authorities.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.authorities.c_str());
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, job.get());
     jobs.emplace(easy, std::move(job));
@@ -193,6 +230,7 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
       GODWIT_CHECK(found != jobs.end());
       const std::unique_ptr<Job> job = std::move(found->second);
       jobs.erase(found);
+      std::erase(pace.paused, easy);
       long status = 0;
       curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
       curl_multi_remove_handle(multi, easy);
@@ -219,6 +257,7 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
 
   net::Scheduler& scheduler;
   const HttpClientOptions options;
+  Pace pace;
   bool closed = false;
   CURLM* multi = nullptr;
   std::thread thread;
@@ -228,12 +267,13 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
   bool stopping = false;                          // under mutex
 };
 
-HttpClient::HttpClient(net::Scheduler& scheduler, HttpClientOptions options) : impl_(std::make_shared<Impl>(scheduler, options)) {
+HttpClient::HttpClient(net::Scheduler& scheduler, HttpClientOptions options)
+    : impl_(std::make_shared<Impl>(scheduler, std::move(options))) {
   initialize_curl();
   impl_->multi = curl_multi_init();
   GODWIT_CHECK(impl_->multi != nullptr);
-  curl_multi_setopt(impl_->multi, CURLMOPT_MAX_HOST_CONNECTIONS, static_cast<long>(options.connections_per_host));
-  curl_multi_setopt(impl_->multi, CURLMOPT_MAXCONNECTS, static_cast<long>(options.connections_per_host) * 2);
+  curl_multi_setopt(impl_->multi, CURLMOPT_MAX_HOST_CONNECTIONS, static_cast<long>(impl_->options.connections_per_host));
+  curl_multi_setopt(impl_->multi, CURLMOPT_MAXCONNECTS, static_cast<long>(impl_->options.connections_per_host) * 2);
   curl_multi_setopt(impl_->multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
   impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }

@@ -23,6 +23,8 @@ struct HttpClientOptions {
   Duration pause = Duration::milliseconds(500);    // before the second try; twice as long before the third
   Duration connect_limit = Duration::seconds(30);  // until a connection stands
   Duration stall_limit = Duration::seconds(60);    // without a byte
+  std::uint64_t bytes_per_second = 0;              // of all bodies together; 0: as fast as it goes
+  std::string authorities;                         // a PEM file of those whose certificates are trusted; "": the system's
 };
 
 class HttpClient {

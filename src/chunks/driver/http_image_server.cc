@@ -4,7 +4,6 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <map>
@@ -14,6 +13,7 @@
 
 #include "base/check.h"
 #include "chunks/driver/http_request.h"
+#include "net/descriptor.h"
 
 namespace godwit::chunks {
 
@@ -39,10 +39,7 @@ std::string_view reason_of(int status) {
 
 // An open file and the part of it that is still to be sent. Read on workers, by one job at a time.
 struct OpenFile {
-  ~OpenFile() {
-    if (descriptor >= 0) ::close(descriptor);
-  }
-  int descriptor = -1;
+  net::Descriptor descriptor;
   std::uint64_t size = 0;
   std::uint64_t offset = 0;
   std::uint64_t left = 0;
@@ -55,11 +52,11 @@ std::unique_ptr<OpenFile> open_below(int folder, const std::string& path) {
   open_how how{};
   how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  file->descriptor = static_cast<int>(::syscall(SYS_openat2, folder, path.c_str(), &how, sizeof how));
+  file->descriptor.reset(static_cast<int>(::syscall(SYS_openat2, folder, path.c_str(), &how, sizeof how)));
   struct stat status{};
-  if (file->descriptor < 0) {
+  if (!file->descriptor.is_open()) {
     file->status = errno == ENOENT || errno == ENOTDIR || errno == EXDEV || errno == ELOOP ? 404 : 500;
-  } else if (::fstat(file->descriptor, &status) != 0) {
+  } else if (::fstat(file->descriptor.get(), &status) != 0) {
     file->status = 500;
   } else if (!S_ISREG(status.st_mode)) {
     file->status = 404;
@@ -72,7 +69,7 @@ std::unique_ptr<OpenFile> open_below(int folder, const std::string& path) {
 Bytes read_piece(OpenFile& file) {
   Bytes piece(std::min<std::uint64_t>(kPieceSize, file.left));
   ssize_t count;
-  do count = ::pread(file.descriptor, piece.data(), piece.size(), static_cast<off_t>(file.offset));
+  do count = ::pread(file.descriptor.get(), piece.data(), piece.size(), static_cast<off_t>(file.offset));
   while (count < 0 && errno == EINTR);
   piece.resize(count < 0 ? 0 : static_cast<std::size_t>(count));
   file.offset += piece.size();
@@ -148,7 +145,9 @@ class Client : public std::enable_shared_from_this<Client> {
   }
 
   void send_refusal(int status, bool is_head) {
-    const std::string body = fmt::format("{}\n", reason_of(status));
+    // desync shows the body of what it is refused, and nothing else.
+    const std::string body =
+        status == 405 ? "this server only reads: copy the image to it, or push by ssh\n" : fmt::format("{}\n", reason_of(status));
     send(fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n{}{}\r\n{}", status, reason_of(status),
                      body.size(), status == 405 ? "Allow: GET, HEAD\r\n" : "", connection_header(), is_head ? "" : body),
          nullptr);
@@ -235,11 +234,6 @@ class Client : public std::enable_shared_from_this<Client> {
 }  // namespace
 
 struct HttpImageServer::Impl {
-  ~Impl() {
-    clients.clear();
-    if (folder >= 0) ::close(folder);
-  }
-
   void accept(std::unique_ptr<net::Stream> stream) {
     if (clients.size() >= limits.connections_max) return;
     const std::uint64_t number = ++last;
@@ -249,7 +243,7 @@ struct HttpImageServer::Impl {
         if (!alive.expired()) clients.erase(number);
       });
     };
-    const auto client = std::make_shared<Client>(*scheduler, *workers, folder, limits, std::move(stream), std::move(ended));
+    const auto client = std::make_shared<Client>(*scheduler, *workers, folder.get(), limits, std::move(stream), std::move(ended));
     clients.emplace(number, client);
     client->read_request();
   }
@@ -257,7 +251,7 @@ struct HttpImageServer::Impl {
   net::Scheduler* scheduler = nullptr;
   net::Workers* workers = nullptr;
   HttpImageLimits limits;
-  int folder = -1;
+  net::Descriptor folder;
   std::map<std::uint64_t, std::shared_ptr<Client>> clients;
   std::uint64_t last = 0;
   std::unique_ptr<net::Listener> listener;
@@ -271,8 +265,8 @@ Result<std::unique_ptr<HttpImageServer>> HttpImageServer::listen(net::Scheduler&
   impl->scheduler = &scheduler;
   impl->workers = &workers;
   impl->limits = limits;
-  impl->folder = ::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (impl->folder < 0) return fail(Error::from_errno(errno, "open the folder " + folder));
+  impl->folder.reset(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!impl->folder.is_open()) return fail(Error::from_errno(errno, "open the folder " + folder));
   auto listener =
       network.listen(at, [&server = *impl](std::unique_ptr<net::Stream> stream) { server.accept(std::move(stream)); });
   if (!listener) return fail(std::move(listener).error());

@@ -1,6 +1,6 @@
 // An HTTP/1.1 server for a folder of indexes, archives and chunk stores: what casync, desync and godwit fetch from. GET and HEAD,
 // single ranges, connections that are kept; read-only, and nothing but image files (http_request.h, is_image_path()). Bodies are
-// never encoded, since clients do not undo that (casync.md 8.5). No TLS: put a web server in front for that.
+// never encoded, since clients do not undo that (casync.md 8.5). For HTTPS it is given a net::TlsNetwork to listen through.
 #pragma once
 
 #include <memory>

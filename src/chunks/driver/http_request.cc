@@ -52,7 +52,9 @@ void take_header(std::string_view name, std::string_view value, FileRequest& req
   } else if (equal_ignoring_case(name, "range")) {
     request.range = value;
   } else if (equal_ignoring_case(name, "transfer-encoding") || (equal_ignoring_case(name, "content-length") && value != "0")) {
-    request.refusal = 400;
+    // A method that is refused anyhow is refused for what it is; either way its body would be taken for the next request.
+    if (request.refusal == 0) request.refusal = 400;
+    request.keep_alive = false;
   }
 }
 

@@ -17,7 +17,7 @@ struct FileRequest {
   int refusal = 0;  // the status that answers it; 0: none
   bool is_head = false;
   bool keep_alive = true;
-  std::string path;   // relative, decoded, without empty elements, "." and ".."
+  std::string path;   // relative and decoded, no more: is_image_path() says whether it may be served
   std::string range;  // the Range header's value; "" for none
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "chunks/driver/spare_memory.h"
 
 namespace godwit::chunks {
 
@@ -16,20 +18,32 @@ namespace godwit::chunks {
 // puts; a request that ends after the archive is gone finds only the shelf.
 class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
  public:
-  Shelf(Index index, ChunkStore& store, net::Scheduler& scheduler)
-      : index_(std::move(index)), store_(store), scheduler_(scheduler) {}
+  Shelf(Index index, ChunkStore& store, ChunkReader* seeds, net::Workers& workers, net::Scheduler& scheduler)
+      : index_(std::move(index)),
+        store_(store),
+        seeds_(seeds),
+        reader_(store.reader()),
+        workers_(workers),
+        scheduler_(scheduler) {}
+
+  // A chunk's bytes, for as long as it is held.
+  struct Held {
+    std::shared_ptr<const void> memory;
+    ConstBytes bytes;
+  };
 
   const Index& index() const { return index_; }
 
-  // The chunk, for as long as the caller holds it.
-  Result<std::shared_ptr<const Bytes>> take(std::size_t number) {
+  Result<Held> take(std::size_t number) {
     std::unique_lock lock(mutex_);
     ask_for(number, lock);
+    awaited_ = number;
     changed_.wait(lock, [&] { return cancelled_ || chunks_.at(number).has_come; });
+    awaited_ = kNone;
     if (cancelled_) return fail(ErrorKind::cancelled, "reading the archive was given up");
     const Slot& slot = chunks_.at(number);
     if (slot.error) return fail(*slot.error);
-    return slot.data;
+    return slot.held;
   }
 
   void cancel() {
@@ -41,12 +55,20 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
  private:
   struct Slot {
     bool has_come = false;
-    std::shared_ptr<const Bytes> data;
+    Held held;
     std::optional<Error> error;
   };
 
   // This one and, when it goes on from the last, as many behind it as may be kept. Others are forgotten.
   void ask_for(std::size_t number, std::unique_lock<std::mutex>& lock) {
+    // Asked for in runs: only when half of what may be kept ahead was read.
+    if (chunks_.contains(number) && number >= last_ && number < kept_end_ &&
+        (kept_end_ == index_.entries.size() ||
+         index_.entries[kept_end_ - 1].end - index_.start_of(number) > kIndexedArchiveBytesMax / 2)) {
+      last_ = number;
+      chunks_.erase(chunks_.begin(), chunks_.lower_bound(number));
+      return;
+    }
     const bool goes_on = number == last_ || number == last_ + 1 || number == 0;
     last_ = number;
     std::size_t end = number + 1;
@@ -60,10 +82,58 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
       if (chunks_.try_emplace(i).second) wanted.push_back(i);
     if (wanted.empty()) return;
     lock.unlock();
-    scheduler_.post([self = shared_from_this(), wanted = std::move(wanted)] {
-      for (const std::size_t i : wanted) self->fetch(i);
-    });
+    scheduler_.post([self = shared_from_this(), wanted = std::move(wanted)] { self->begin(wanted); });
     lock.lock();
+  }
+
+  // On the scheduler's thread.
+  void begin(const std::vector<std::size_t>& wanted) {
+    if (!reader_ && seeds_ == nullptr) {
+      for (const std::size_t number : wanted) fetch(number);
+      return;
+    }
+    for (std::size_t i = 0; i < wanted.size();) {
+      auto run = std::make_shared<std::vector<std::size_t>>();
+      std::uint64_t bytes = 0;
+      while (i < wanted.size() && run->size() < kChunkRunCountMax &&
+             (run->empty() || bytes + index_.length_of(wanted[i]) <= kChunkRunBytes)) {
+        bytes += index_.length_of(wanted[i]);
+        run->push_back(wanted[i++]);
+      }
+      workers_.run([self = shared_from_this(), run, bytes] { self->read_run(*run, bytes); },
+                   [self = shared_from_this(), run] {
+                     for (const std::size_t number : *run) self->fetch(number);
+                   });
+    }
+  }
+
+  // On a worker: takes out of `run` what was had.
+  void read_run(std::vector<std::size_t>& run, std::uint64_t bytes) {
+    if (is_cancelled()) return;
+    const std::shared_ptr<Bytes> memory = memory_->take(bytes);
+    std::vector<WantedChunk> chunks;
+    std::size_t at = 0;
+    for (const std::size_t number : run) {
+      const std::uint64_t length = index_.length_of(number);
+      chunks.push_back({.id = index_.entries[number].id, .into = MutableBytes(*memory).subspan(at, length), .got = false});
+      at += length;
+    }
+    if (seeds_ != nullptr) seeds_->read(chunks, index_.header.digest());
+    if (reader_) reader_->read(chunks, index_.header.digest());
+    std::vector<std::size_t> others;
+    const std::scoped_lock lock(mutex_);
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+      if (chunks[i].got)
+        put_in(Held{.memory = memory, .bytes = chunks[i].into}, run[i]);
+      else
+        others.push_back(run[i]);
+    }
+    run = std::move(others);
+  }
+
+  bool is_cancelled() {
+    const std::scoped_lock lock(mutex_);
+    return cancelled_;
   }
 
   // On the scheduler's thread.
@@ -78,33 +148,50 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
   }
 
   void put(std::size_t number, std::uint64_t length, Result<Bytes> data) {
+    if (data && data->size() != length)
+      data = fail(ErrorKind::corrupt,
+                  fmt::format("chunk {} has {} bytes, the index says {}", index_.entries[number].id.hex(), data->size(), length));
     const std::scoped_lock lock(mutex_);
+    if (data) {
+      const auto memory = std::make_shared<const Bytes>(std::move(*data));
+      put_in(Held{.memory = memory, .bytes = *memory}, number);
+    } else {
+      put_in(fail(std::move(data).error()), number);
+    }
+  }
+
+  // Under the lock.
+  void put_in(Result<Held> held, std::size_t number) {
     const auto slot = chunks_.find(number);
     if (slot == chunks_.end()) return;
     slot->second.has_come = true;
-    if (!data)
-      slot->second.error = std::move(data).error();
-    else if (data->size() != length)
-      slot->second.error = Error(ErrorKind::corrupt, fmt::format("chunk {} has {} bytes, the index says {}",
-                                                                 index_.entries[number].id.hex(), data->size(), length));
+    if (held)
+      slot->second.held = std::move(*held);
     else
-      slot->second.data = std::make_shared<const Bytes>(std::move(*data));
-    changed_.notify_all();
+      slot->second.error = std::move(held).error();
+    if (number == awaited_) changed_.notify_all();
   }
 
   const Index index_;
   ChunkStore& store_;
+  ChunkReader* const seeds_;
+  const std::shared_ptr<ChunkReader> reader_;
+  net::Workers& workers_;
   net::Scheduler& scheduler_;
+  const std::shared_ptr<SpareMemory> memory_ = std::make_shared<SpareMemory>();
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::size_t, Slot> chunks_;
+  static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+  std::size_t awaited_ = kNone;
   std::size_t last_ = 0;
   std::size_t kept_end_ = 0;
   bool cancelled_ = false;
 };
 
-IndexedArchive::IndexedArchive(Index index, ChunkStore& store, net::Scheduler& scheduler)
-    : shelf_(std::make_shared<Shelf>(std::move(index), store, scheduler)) {}
+IndexedArchive::IndexedArchive(Index index, ChunkStore& store, ChunkReader* seeds, net::Workers& workers,
+                               net::Scheduler& scheduler)
+    : shelf_(std::make_shared<Shelf>(std::move(index), store, seeds, workers, scheduler)) {}
 
 IndexedArchive::~IndexedArchive() {
   cancel();
@@ -119,11 +206,11 @@ Result<void> IndexedArchive::read(std::uint64_t offset, MutableBytes into) {
   GODWIT_CHECK(offset <= size() && into.size() <= size() - offset);
   while (!into.empty()) {
     const std::size_t number = index.chunk_at(offset);
-    const Result<std::shared_ptr<const Bytes>> chunk = shelf_->take(number);
+    const Result<Shelf::Held> chunk = shelf_->take(number);
     if (!chunk) return fail(chunk.error());
     const std::uint64_t start = index.start_of(number);
     const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), index.entries[number].end - offset));
-    std::copy_n((*chunk)->begin() + static_cast<std::ptrdiff_t>(offset - start), count, into.begin());
+    std::copy_n(chunk->bytes.begin() + static_cast<std::ptrdiff_t>(offset - start), count, into.begin());
     offset += count;
     into = into.subspan(count);
   }

@@ -16,8 +16,9 @@ inline constexpr std::uint64_t kIndexedArchiveBytesMax = std::uint64_t{32} << 20
 
 class IndexedArchive final : public ArchiveBytes {
  public:
-  // `store` and `scheduler` outlive it, and the scheduler runs on another thread than the reader's.
-  IndexedArchive(Index index, ChunkStore& store, net::Scheduler& scheduler);
+  // All of them outlive it and the jobs that it gave to `workers`; the scheduler runs on another thread than the reader's. What
+  // `seeds` have (it may be null) is not asked of the store.
+  IndexedArchive(Index index, ChunkStore& store, ChunkReader* seeds, net::Workers& workers, net::Scheduler& scheduler);
   ~IndexedArchive() override;
 
   std::uint64_t size() const override;

@@ -10,10 +10,11 @@ using namespace remote_work;
 
 Result<std::unique_ptr<RemoteClientLink>> RemoteClientLink::start(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream,
                                                                   HelloFlags wants, RemoteClientUser& user,
-                                                                  RemoteClient::Limits limits) {
+                                                                  RemoteClient::Limits limits, std::shared_ptr<RemoteRate> rate) {
   Result<RemoteClient> session = RemoteClient::start(wants, scheduler.now(), limits);
   if (!session) return fail(std::move(session).error());
-  std::unique_ptr<RemoteClientLink> link(new RemoteClientLink(scheduler, std::move(stream), std::move(*session), user));
+  std::unique_ptr<RemoteClientLink> link(
+      new RemoteClientLink(scheduler, std::move(stream), std::move(*session), user, std::move(rate)));
   scheduler.post([raw = link.get(), alive = link->alive_] {
     if (!*alive) return;
     if (raw->session_.is_push()) raw->read_piece();
@@ -24,11 +25,11 @@ Result<std::unique_ptr<RemoteClientLink>> RemoteClientLink::start(net::Scheduler
 }
 
 RemoteClientLink::RemoteClientLink(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream, RemoteClient session,
-                                   RemoteClientUser& user)
+                                   RemoteClientUser& user, std::shared_ptr<RemoteRate> rate)
     : scheduler_(scheduler),
       session_(std::move(session)),
       user_(user),
-      link_(std::make_unique<RemoteLink>(scheduler, std::move(stream), *this)) {}
+      link_(std::make_unique<RemoteLink>(scheduler, std::move(stream), *this, std::move(rate))) {}
 
 RemoteClientLink::~RemoteClientLink() {
   *alive_ = false;

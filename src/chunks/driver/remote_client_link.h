@@ -41,7 +41,8 @@ class RemoteClientLink final : public RemoteLinkHandler {
   // Begins at once. `user` outlives the link. Errors as RemoteClient::start() has them.
   static Result<std::unique_ptr<RemoteClientLink>> start(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream,
                                                          HelloFlags wants, RemoteClientUser& user,
-                                                         RemoteClient::Limits limits = {});
+                                                         RemoteClient::Limits limits = {},
+                                                         std::shared_ptr<RemoteRate> rate = nullptr);
   ~RemoteClientLink() override;
 
   void request(const ChunkId& id, wire::Priority priority);
@@ -60,7 +61,8 @@ class RemoteClientLink final : public RemoteLinkHandler {
   void handle_output_lost(const Error& error) override;
 
  private:
-  RemoteClientLink(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream, RemoteClient session, RemoteClientUser& user);
+  RemoteClientLink(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream, RemoteClient session, RemoteClientUser& user,
+                   std::shared_ptr<RemoteRate> rate);
 
   void work();
   void perform(RemoteWork work);

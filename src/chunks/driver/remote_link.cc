@@ -1,5 +1,7 @@
 #include "chunks/driver/remote_link.h"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace godwit::chunks {
@@ -7,10 +9,17 @@ namespace godwit::chunks {
 static constexpr std::size_t kReadSize = 256 * 1024;
 static constexpr std::size_t kBuffersPerWrite = 256;
 
-RemoteLink::RemoteLink(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream, RemoteLinkHandler& handler)
-    : scheduler_(scheduler), stream_(std::move(stream)), handler_(handler), received_(kReadSize) {}
+RemoteLink::RemoteLink(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream, RemoteLinkHandler& handler,
+                       std::shared_ptr<RemoteRate> rate)
+    : scheduler_(scheduler),
+      stream_(std::move(stream)),
+      handler_(handler),
+      rate_(std::move(rate)),
+      received_(rate_ ? std::min(kReadSize, rate_->receiving.piece_bytes()) : kReadSize) {}
 
 RemoteLink::~RemoteLink() {
+  scheduler_.cancel(read_timer_);
+  scheduler_.cancel(write_timer_);
   *alive_ = false;
 }
 
@@ -25,6 +34,12 @@ void RemoteLink::pump() {
   pumping_ = false;
   if (!going_on || reading_ || input_over_) return;
   reading_ = true;
+  read();
+}
+
+void RemoteLink::read() {
+  if (rate_ && rate_->receiving.available(scheduler_.now()) == 0)
+    return wait_for(rate_->receiving, read_timer_, &RemoteLink::read);
   const MutableBytes into[] = {received_};
   stream_->read(into, [this, alive = alive_](Result<std::size_t> count) {
     if (*alive) handle_read(std::move(count));
@@ -63,10 +78,19 @@ void RemoteLink::handle_read(Result<std::size_t> count) {
     return;
   }
   bytes_received_ += *count;
+  if (rate_) rate_->receiving.take(*count, scheduler_.now());
   assembler_.feed(ConstBytes(received_).first(*count));
   const std::shared_ptr<bool> alive = alive_;
   handler_.handle_heard();
   if (*alive) pump();
+}
+
+void RemoteLink::wait_for(TokenBucket& bucket, net::TimerId& timer, void (RemoteLink::*go_on)()) {
+  scheduler_.cancel(timer);
+  timer = scheduler_.schedule(bucket.next(scheduler_.now()), [this, &timer, go_on] {
+    timer = {};
+    (this->*go_on)();
+  });
 }
 
 // --- sending ---
@@ -102,20 +126,16 @@ void RemoteLink::flush() {
     stream_->shut_down_sending();
     return handler_.handle_all_sent();
   }
-  in_write_.clear();
-  while (!out_.empty() && in_write_.size() < kBuffersPerWrite) {
-    in_write_.push_back(std::move(out_.front()));
-    out_.pop_front();
-  }
-  const std::vector<ConstBytes> spans(in_write_.begin(), in_write_.end());
+  if (rate_ && rate_->sending.available(scheduler_.now()) == 0) return wait_for(rate_->sending, write_timer_, &RemoteLink::flush);
+  gather();
   writing_ = true;
-  stream_->write(spans, [this, alive = alive_](Result<void> result) {
+  stream_->write(spans_, [this, alive = alive_](Result<void> result) {
     if (!*alive) return;
     writing_ = false;
     const bool had_room = has_room();
-    for (const Bytes& bytes : in_write_) {
-      unsent_bytes_ -= bytes.size();
-      bytes_sent_ += bytes.size();
+    for (const ConstBytes span : spans_) {
+      unsent_bytes_ -= span.size();
+      bytes_sent_ += span.size();
     }
     in_write_.clear();
     if (!result) {
@@ -127,6 +147,29 @@ void RemoteLink::flush() {
     flush();
     if (!had_room && *alive) handler_.handle_room();
   });
+}
+
+// What the next write takes: all that is there, or as much as the rate allows, the last buffer then in part.
+void RemoteLink::gather() {
+  std::size_t allowed = std::numeric_limits<std::size_t>::max();
+  if (rate_) allowed = rate_->sending.available(scheduler_.now());
+  std::size_t taken = 0;
+  spans_.clear();
+  while (!out_.empty() && spans_.size() < kBuffersPerWrite && taken < allowed) {
+    const ConstBytes rest = ConstBytes(out_.front()).subspan(out_offset_);
+    const ConstBytes part = rest.first(std::min(rest.size(), allowed - taken));
+    spans_.push_back(part);
+    taken += part.size();
+    if (part.size() < rest.size()) {
+      out_offset_ += part.size();
+      break;
+    }
+    // Moving the buffer leaves its bytes where they are.
+    in_write_.push_back(std::move(out_.front()));
+    out_.pop_front();
+    out_offset_ = 0;
+  }
+  if (rate_) rate_->sending.take(taken, scheduler_.now());
 }
 
 }  // namespace godwit::chunks

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chunks/core/remote_frame.h"
+#include "chunks/core/token_bucket.h"
 #include "net/scheduler.h"
 #include "net/stream.h"
 
@@ -33,9 +34,17 @@ class RemoteLinkHandler {
   virtual void handle_output_lost(const Error& error) = 0;
 };
 
+// How fast a process may talk to its remotes, each direction by itself. Its links share it.
+struct RemoteRate {
+  RemoteRate(std::uint64_t bytes_per_second, Instant now) : sending(bytes_per_second, now), receiving(bytes_per_second, now) {}
+  TokenBucket sending, receiving;
+};
+
 class RemoteLink {
  public:
-  RemoteLink(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream, RemoteLinkHandler& handler);
+  // `rate` may be null: as fast as it goes.
+  RemoteLink(net::Scheduler& scheduler, std::unique_ptr<net::Stream> stream, RemoteLinkHandler& handler,
+             std::shared_ptr<RemoteRate> rate);
   ~RemoteLink();
   RemoteLink(const RemoteLink&) = delete;
   RemoteLink& operator=(const RemoteLink&) = delete;
@@ -58,19 +67,27 @@ class RemoteLink {
 
   void pump();
   bool parse();
+  void read();
   void handle_read(Result<std::size_t> count);
   void flush();
+  void gather();
+  // Calls `go_on` when the bucket has something again.
+  void wait_for(TokenBucket& bucket, net::TimerId& timer, void (RemoteLink::*go_on)());
 
   net::Scheduler& scheduler_;
   std::unique_ptr<net::Stream> stream_;
   RemoteLinkHandler& handler_;
+  const std::shared_ptr<RemoteRate> rate_;
+  net::TimerId read_timer_, write_timer_;
   wire::Assembler assembler_;
   Bytes received_;
   bool reading_ = false;
   bool pumping_ = false;
   bool input_over_ = false;
   std::deque<Bytes> out_;
-  std::vector<Bytes> in_write_;
+  std::size_t out_offset_ = 0;     // of out_.front(), what has been written
+  std::vector<Bytes> in_write_;    // whole ones
+  std::vector<ConstBytes> spans_;  // of this write
   std::size_t unsent_bytes_ = 0;
   bool writing_ = false;
   bool flush_posted_ = false;

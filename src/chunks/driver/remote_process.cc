@@ -20,14 +20,15 @@ RemotePrograms remote_programs_of_environment() {
   return programs;
 }
 
-RemoteConnector connect_by_command(net::EventLoop& loop, std::vector<std::string> words) {
-  return [&loop, words = std::move(words)]() -> Result<RemoteConnection> {
+RemoteConnector connect_by_command(net::EventLoop& loop, std::vector<std::string> words, std::shared_ptr<RemoteRate> rate) {
+  return [&loop, words = std::move(words), rate = std::move(rate)]() -> Result<RemoteConnection> {
     Result<std::unique_ptr<net::ChildProcess>> started = net::ChildProcess::start(loop, words);
     if (!started) return fail(std::move(started).error());
     const std::shared_ptr<net::ChildProcess> child = std::move(*started);
     RemoteConnection connection;
     connection.stream = child->take_stream();
     connection.owner = child;
+    connection.rate = rate;
     connection.wait_for_end = [child, program = words.front()](Done<void> done) {
       child->wait([program, done = std::move(done)](Result<net::ChildExit> exit) mutable {
         if (!exit) return done(fail(std::move(exit).error()));

@@ -14,7 +14,8 @@ namespace godwit::chunks {
 // From CASYNC_SSH_PATH, CASYNC_REMOTE_PATH and CASYNC_PROTOCOL_PATH of the process's environment.
 RemotePrograms remote_programs_of_environment();
 
-// Starts a child with these words for each connection. The loop outlives them.
-RemoteConnector connect_by_command(net::EventLoop& loop, std::vector<std::string> words);
+// Starts a child with these words for each connection. The loop outlives them. `rate` may be null.
+RemoteConnector connect_by_command(net::EventLoop& loop, std::vector<std::string> words,
+                                   std::shared_ptr<RemoteRate> rate = nullptr);
 
 }  // namespace godwit::chunks

@@ -49,7 +49,7 @@ struct RemoteScene {
           near.network().connect(*net::Address::parse("far:22", 22), std::move(done));
         });
     if (!stream) return fail(std::move(stream).error());
-    return RemoteConnection{std::move(*stream), nullptr, nullptr};
+    return RemoteConnection{std::move(*stream), nullptr, nullptr, rate};
   }
   // The store asks from within the world, where nothing can be waited for: so many streams lie ready.
   RemoteConnector connector(int count) {
@@ -110,6 +110,7 @@ struct RemoteScene {
   std::vector<Result<void>> server_results;
   std::vector<RemoteConnection> ready;
   int sessions = 0;
+  std::shared_ptr<RemoteRate> rate;  // of connections made from now on
 };
 
 }  // namespace godwit::chunks

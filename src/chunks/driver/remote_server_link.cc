@@ -301,7 +301,7 @@ Result<std::unique_ptr<RemoteServerLink>> RemoteServerLink::start(net::Scheduler
                                                      limits);
   if (!session) return fail(std::move(session).error());
   auto impl = std::make_shared<Impl>(scheduler, workers, std::move(*session), std::move(service), std::move(done));
-  impl->link = std::make_unique<RemoteLink>(scheduler, std::move(stream), *impl);
+  impl->link = std::make_unique<RemoteLink>(scheduler, std::move(stream), *impl, impl->service.rate);
   scheduler.post([self = std::weak_ptr(impl)] {
     const std::shared_ptr<Impl> started = self.lock();
     if (!started) return;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "chunks/core/remote_server.h"
+#include "chunks/driver/remote_link.h"
 #include "net/scheduler.h"
 #include "net/stream.h"
 #include "net/worker_pool.h"
@@ -23,6 +24,8 @@ struct RemoteService {
   std::string archive;  // "": none
   // The first is written to (push); chunks are looked for in all, in order. Borrowed for the link's life.
   std::vector<store::BlobStore*> stores;
+  // How fast it may talk; null: as fast as it goes.
+  std::shared_ptr<RemoteRate> rate = nullptr;
 };
 
 class RemoteServerLink {

@@ -31,7 +31,7 @@ class Session final : public RemoteClientUser {
   Result<void> start(net::Scheduler& scheduler, RemoteConnection connection, HelloFlags wants, RemoteClient::Limits limits) {
     peer_ = std::move(connection);
     Result<std::unique_ptr<RemoteClientLink>> link =
-        RemoteClientLink::start(scheduler, std::move(peer_.stream), wants, *this, limits);
+        RemoteClientLink::start(scheduler, std::move(peer_.stream), wants, *this, limits, peer_.rate);
     if (!link) return fail(std::move(link).error());
     link_ = std::move(*link);
     return {};

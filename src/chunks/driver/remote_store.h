@@ -21,6 +21,8 @@ struct RemoteConnection {
   std::shared_ptr<void> owner;
   // Called after the stream is gone: waits until the peer has ended, and says if it failed ("ssh: exit code 255"). May be null.
   std::function<void(Done<void>)> wait_for_end;
+  // May be null: as fast as it goes.
+  std::shared_ptr<RemoteRate> rate = nullptr;
 };
 using RemoteConnector = std::function<Result<RemoteConnection>()>;
 

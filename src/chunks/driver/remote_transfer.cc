@@ -18,7 +18,8 @@ class Transfer : public RemoteTransfer, public RemoteClientUser {
   ~Transfer() override { *alive_ = false; }
 
   Result<void> start(HelloFlags wants) {
-    Result<std::unique_ptr<RemoteClientLink>> link = RemoteClientLink::start(scheduler_, std::move(peer_.stream), wants, *this);
+    Result<std::unique_ptr<RemoteClientLink>> link =
+        RemoteClientLink::start(scheduler_, std::move(peer_.stream), wants, *this, {}, peer_.rate);
     if (!link) return fail(std::move(link).error());
     link_ = std::move(*link);
     return {};
@@ -89,7 +90,12 @@ class Upload final : public Transfer {
         });
   }
 
-  void load_chunk(const ChunkId& id, Done<TravellingChunk> done) override { load(Load{id, 0, true}, std::move(done)); }
+  bool was_asked() const { return was_asked_; }
+
+  void load_chunk(const ChunkId& id, Done<TravellingChunk> done) override {
+    was_asked_ = true;
+    load(Load{id, 0, true}, std::move(done));
+  }
 
  private:
   struct Load {
@@ -127,6 +133,63 @@ class Upload final : public Transfer {
   std::shared_ptr<RemoteFile> file_ = std::make_shared<RemoteFile>();
   std::shared_ptr<ChunkVerifier> verifier_ = std::make_shared<ChunkVerifier>();
   bool is_open_ = false;
+  bool was_asked_ = false;
+};
+
+Result<std::unique_ptr<Upload>> start_upload(net::Scheduler& scheduler, net::Workers& workers, RemoteConnection connection,
+                                             RemoteUpload upload, Done<void> done) {
+  const HelloFlags wants = upload.wants;
+  auto transfer = std::make_unique<Upload>(scheduler, workers, std::move(connection), std::move(upload), std::move(done));
+  if (Result<void> started = transfer->start(wants); !started) return fail(std::move(started).error());
+  return transfer;
+}
+
+// One upload after the other, until one is through.
+class Uploads final : public RemoteTransfer {
+ public:
+  Uploads(net::Scheduler& scheduler, net::Workers& workers, RemoteConnector connector, RemoteUpload upload, Duration pause,
+          Done<void> done)
+      : scheduler_(scheduler),
+        workers_(workers),
+        connector_(std::move(connector)),
+        upload_(std::move(upload)),
+        pause_(pause),
+        done_(std::move(done)) {}
+  ~Uploads() override { scheduler_.cancel(timer_); }
+
+  Result<void> start() {
+    ++sessions_;
+    Result<RemoteConnection> connection = connector_();
+    if (!connection) return fail(std::move(connection).error());
+    Result<std::unique_ptr<Upload>> started = start_upload(scheduler_, workers_, std::move(*connection), upload_,
+                                                           [this](Result<void> result) { handle_ended(std::move(result)); });
+    if (!started) return fail(std::move(started).error());
+    present_ = std::move(*started);
+    return {};
+  }
+
+ private:
+  void handle_ended(Result<void> result) {
+    const bool was_cut =
+        !result && (result.error().kind() == ErrorKind::connection_lost || result.error().kind() == ErrorKind::timed_out);
+    if (!was_cut || !present_->was_asked() || sessions_ == kPushSessionsMax)
+      return std::exchange(done_, nullptr)(std::move(result));
+    // The upload that says this goes in the timer's turn.
+    timer_ = scheduler_.schedule(scheduler_.now() + pause_, [this] {
+      timer_ = {};
+      if (Result<void> started = start(); !started) std::exchange(done_, nullptr)(std::move(started));
+    });
+  }
+
+  net::Scheduler& scheduler_;
+  net::Workers& workers_;
+  const RemoteConnector connector_;
+  const RemoteUpload upload_;
+  const Duration pause_;
+  Done<void> done_;
+  net::TimerId timer_;
+  unsigned sessions_ = 0;
+  std::unique_ptr<Upload> present_;
 };
 
 }  // namespace
@@ -142,10 +205,18 @@ Result<std::unique_ptr<RemoteTransfer>> pull_from_remote(net::Scheduler& schedul
 
 Result<std::unique_ptr<RemoteTransfer>> push_to_remote(net::Scheduler& scheduler, net::Workers& workers,
                                                        RemoteConnection connection, RemoteUpload upload, Done<void> done) {
-  const HelloFlags wants = upload.wants;
-  auto transfer = std::make_unique<Upload>(scheduler, workers, std::move(connection), std::move(upload), std::move(done));
-  if (Result<void> started = transfer->start(wants); !started) return fail(std::move(started).error());
-  return transfer;
+  Result<std::unique_ptr<Upload>> started =
+      start_upload(scheduler, workers, std::move(connection), std::move(upload), std::move(done));
+  if (!started) return fail(std::move(started).error());
+  return std::unique_ptr<RemoteTransfer>(std::move(*started));
+}
+
+Result<std::unique_ptr<RemoteTransfer>> push_over_cuts(net::Scheduler& scheduler, net::Workers& workers,
+                                                       RemoteConnector connector, RemoteUpload upload, Duration pause,
+                                                       Done<void> done) {
+  auto uploads = std::make_unique<Uploads>(scheduler, workers, std::move(connector), std::move(upload), pause, std::move(done));
+  if (Result<void> started = uploads->start(); !started) return fail(std::move(started).error());
+  return std::unique_ptr<RemoteTransfer>(std::move(uploads));
 }
 
 }  // namespace godwit::chunks

@@ -29,5 +29,12 @@ Result<std::unique_ptr<RemoteTransfer>> pull_from_remote(net::Scheduler& schedul
                                                          std::function<Result<void>(ConstBytes)> sink, Done<void> done);
 Result<std::unique_ptr<RemoteTransfer>> push_to_remote(net::Scheduler& scheduler, net::Workers& workers,
                                                        RemoteConnection connection, RemoteUpload upload, Done<void> done);
+// The same, and when its connection breaks it goes on over another after `pause`: what the remote has stored it does not ask for
+// again. A session in which nothing was asked for is not followed by another, and no more than kPushSessionsMax are made: a real
+// casync that fails just leaves, and would do so again.
+inline constexpr unsigned kPushSessionsMax = 10;
+Result<std::unique_ptr<RemoteTransfer>> push_over_cuts(net::Scheduler& scheduler, net::Workers& workers,
+                                                       RemoteConnector connector, RemoteUpload upload, Duration pause,
+                                                       Done<void> done);
 
 }  // namespace godwit::chunks

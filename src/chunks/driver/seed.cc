@@ -1,57 +1,197 @@
 #include "chunks/driver/seed.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/check.h"
+#include "chunks/driver/tree_archive.h"
+
 namespace godwit::chunks {
 
-SeedMap::SeedMap(const Index& index) : header_(index.header) {
+namespace {
+
+bool read_at(int descriptor, std::uint64_t offset, MutableBytes into) {
+  while (!into.empty()) {
+    const ssize_t count = ::pread(descriptor, into.data(), into.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return false;
+    offset += static_cast<std::uint64_t>(count);
+    into = into.subspan(static_cast<std::size_t>(count));
+  }
+  return true;
+}
+
+Result<void> write_at(int descriptor, std::uint64_t offset, ConstBytes from) {
+  while (!from.empty()) {
+    const ssize_t count = ::pwrite(descriptor, from.data(), from.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail(Error::from_errno(errno, "write the chunks of a seed to a temporary file"));
+    offset += static_cast<std::uint64_t>(count);
+    from = from.subspan(static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
+}  // namespace
+
+// A seed on its way in.
+struct SeedMap::Opened {
+  std::string path;
+  std::unique_ptr<ByteSource> source;
+  int descriptor = -1;  // where chunks will be read
+  Descriptor file;      // until it is the map's
+  std::optional<Error> error;
+  std::optional<SeedIdentity> identity;  // of a file whose chunks may be kept,
+  std::optional<SeedIndex> known;        // and what is kept of it
+  std::vector<IndexEntry> entries;       // by number; empty where they are not kept
+  bool is_folder = false;
+  std::uint64_t spooled = 0;  // bytes of a folder's chunks
+};
+
+SeedMap::SeedMap(const Index& index, const SeedCache* cache) : header_(index.header), cache_(cache) {
   wanted_.reserve(index.entries.size());
   for (const IndexEntry& entry : index.entries) wanted_.insert(entry.id);
 }
 
 void SeedMap::add(const std::string& path, unsigned threads, net::Workers& workers, net::Scheduler& scheduler, Done<void> done) {
-  Result<std::unique_ptr<ByteSource>> source = ByteSource::open(path);
-  Result<std::unique_ptr<store::DiskFile>> file = fail(ErrorKind::cancelled, "");
-  if (source) file = store::DiskFile::open(path, true);
-  Result<CutRule> rule = CutRule::of(header_.sizes);
-  std::optional<Error> error;
-  if (!source)
-    error = source.error();
-  else if (!file)
-    error = file.error();
-  else if (!rule)
-    error = rule.error();
-  if (error) {
-    scheduler.post(
-        [done = std::move(done), error = std::move(*error)]() mutable { done(fail(std::move(error).within("seed"))); });
-    return;
+  auto opened = std::make_shared<Opened>();
+  opened->path = path;
+  workers.run(
+      [this, opened] {
+        Result<std::unique_ptr<ByteSource>> source = ByteSource::open(opened->path);
+        opened->file = Descriptor(::open(opened->path.c_str(), O_RDONLY | O_CLOEXEC));
+        if (!source)
+          opened->error = source.error();
+        else if (!opened->file.is_open())
+          opened->error = errno_error("open", opened->path);
+        if (opened->error) return;
+        opened->source = std::move(*source);
+        if (cache_ == nullptr) return;
+        opened->identity = seed_identity_of(opened->file.get());
+        if (opened->identity) opened->known = cache_->load(opened->path, *opened->identity, header_.sizes, header_.digest());
+      },
+      [this, opened, threads, &workers, &scheduler, done = std::move(done)]() mutable {
+        begin(opened, threads, workers, scheduler, std::move(done));
+      });
+}
+
+void SeedMap::add_folder(const std::string& path, const UidShift& shift, const std::string& spool_folder, unsigned threads,
+                         net::Workers& workers, net::Scheduler& scheduler, Done<void> done) {
+  auto opened = std::make_shared<Opened>();
+  opened->path = path;
+  opened->is_folder = true;
+  workers.run(
+      [this, opened, shift, spool_folder] {
+        Result<std::unique_ptr<TreeSource>> tree = TreeSource::open(opened->path, {header_.flags, shift});
+        opened->file = Descriptor(::open(spool_folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+        if (!tree)
+          opened->error = tree.error();
+        else if (!opened->file.is_open())
+          opened->error = errno_error("make a temporary file in", spool_folder);
+        if (opened->error) return;
+        opened->source =
+            ByteSource::made_by([tree = std::move(*tree)](MutableBytes into) { return tree->read(into); }, opened->path, 0);
+      },
+      [this, opened, threads, &workers, &scheduler, done = std::move(done)]() mutable {
+        begin(opened, threads, workers, scheduler, std::move(done));
+      });
+}
+
+void SeedMap::begin(const std::shared_ptr<Opened>& opened, unsigned threads, net::Workers& workers, net::Scheduler& scheduler,
+                    Done<void> done) {
+  const Result<CutRule> rule = CutRule::of(header_.sizes);
+  if (!opened->error && !rule) opened->error = rule.error();
+  if (opened->error) return done(fail(std::move(*opened->error).within("seed")));
+  opened->descriptor = opened->file.get();
+  files_.push_back(std::move(opened->file));
+  if (opened->known) {
+    take_known(*opened->known, opened->descriptor);
+    return done({});
   }
-  files_.push_back(std::move(*file));
-  const auto number = static_cast<std::uint32_t>(files_.size() - 1);
   const ChunkStreamOptions options{.rule = *rule, .digest = header_.digest(), .digest_stream = false, .threads = threads};
   if (stream_) bytes_before_ += stream_->bytes_read();
-  stream_ = std::make_unique<ChunkStream>(std::move(*source), options, workers, scheduler);
+  stream_ = std::make_unique<ChunkStream>(std::move(opened->source), options, workers, scheduler);
   stream_->start(
-      [this, number](const ChunkBatch& batch) {
-        for (const StreamChunk& chunk : batch.chunks)
-          if (wanted_.contains(chunk.id)) places_.try_emplace(chunk.id, Place{.file = number, .offset = chunk.offset});
+      [this, opened](const ChunkBatch& batch) {
+        for (const StreamChunk& chunk : batch.chunks) take(chunk, *opened);
       },
-      [done = std::move(done)](Result<ChunkStreamEnd> end) mutable {
+      [this, opened, &workers, done = std::move(done)](Result<ChunkStreamEnd> end) mutable {
+        if (end && opened->error) end = fail(*opened->error);
         if (!end) return done(fail(std::move(end.error()).within("seed")));
-        done({});
+        if (!opened->identity || opened->entries.size() != end->chunk_count) return done({});
+        keep(opened, workers, std::move(done));
       });
+}
+
+void SeedMap::take(const StreamChunk& chunk, Opened& opened) {
+  if (opened.identity && chunk.number + chunk.count <= kSeedIndexEntriesMax) {
+    if (opened.entries.size() < chunk.number + chunk.count) opened.entries.resize(chunk.number + chunk.count);
+    for (std::uint64_t i = 0; i < chunk.count; ++i)
+      opened.entries[chunk.number + i] = {.end = chunk.offset + (i + 1) * chunk.data.size(), .id = chunk.id};
+  }
+  if (!wanted_.contains(chunk.id) || places_.contains(chunk.id) || opened.error) return;
+  std::uint64_t offset = chunk.offset;
+  if (opened.is_folder) {
+    offset = opened.spooled;
+    if (Result<void> written = write_at(opened.descriptor, offset, chunk.data); !written) {
+      opened.error = std::move(written).error();
+      return;
+    }
+    opened.spooled += chunk.data.size();
+  }
+  places_.try_emplace(chunk.id, Place{.descriptor = opened.descriptor, .offset = offset});
+}
+
+void SeedMap::take_known(const SeedIndex& known, int descriptor) {
+  bytes_known_ += known.seed.size;
+  std::uint64_t start = 0;
+  for (const IndexEntry& entry : known.entries) {
+    if (wanted_.contains(entry.id)) places_.try_emplace(entry.id, Place{.descriptor = descriptor, .offset = start});
+    start = entry.end;
+  }
+}
+
+// Only if the file is still what it was before it was read.
+void SeedMap::keep(const std::shared_ptr<Opened>& opened, net::Workers& workers, Done<void> done) {
+  workers.run(
+      [this, opened] {
+        if (seed_identity_of(opened->descriptor) != opened->identity) return;
+        const SeedIndex index{
+            .seed = *opened->identity, .sizes = header_.sizes, .digest = header_.digest(), .entries = std::move(opened->entries)};
+        (void)cache_->save(opened->path, index);  // where it cannot be kept, the seed is read again the next time
+      },
+      [done = std::move(done)]() mutable { done({}); });
 }
 
 std::uint64_t SeedMap::bytes_read() const {
   return bytes_before_ + (stream_ ? stream_->bytes_read() : 0);
 }
 
-std::optional<Bytes> SeedMap::read(const ChunkId& id, std::uint64_t length) const {
+std::optional<SeedMap::Place> SeedMap::place_of(const ChunkId& id) const {
   const auto found = places_.find(id);
   if (found == places_.end()) return std::nullopt;
-  store::DiskFile& file = *files_[found->second.file];
-  if (file.size() < length || found->second.offset > file.size() - length) return std::nullopt;
-  Bytes bytes(length);
-  if (!file.read(found->second.offset, bytes) || chunk_id_of(bytes, header_.digest()) != id) return std::nullopt;
-  return bytes;
+  return found->second;
+}
+
+void SeedMap::read(std::span<WantedChunk> wanted, Digest digest) {
+  read_verified(wanted, digest, [&](const WantedChunk& chunk) {
+    const std::optional<Place> place = place_of(chunk.id);
+    return place && read_at(place->descriptor, place->offset, chunk.into);
+  });
+}
+
+void remember_extracted(const SeedCache& cache, const std::string& path, const Index& index) {
+  if (index.entries.size() > kSeedIndexEntriesMax) return;
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.is_open()) return;
+  const std::optional<SeedIdentity> identity = seed_identity_of(file.get());
+  if (!identity || identity->size != index.blob_size()) return;
+  const SeedIndex known{
+      .seed = *identity, .sizes = index.header.sizes, .digest = index.header.digest(), .entries = index.entries};
+  (void)cache.save(path, known);  // where it cannot be kept, the file is read when it becomes a seed
 }
 
 }  // namespace godwit::chunks

@@ -1,46 +1,73 @@
-// Files and devices that may hold chunks of what is to be extracted: each is cut and hashed as the index was, and what it has in
-// common with the index is remembered by place. A seed is only a hint: what is read from it is hashed again before it is used.
+// Files, devices and folders that may hold chunks of what is to be extracted: each is cut and hashed as the index was, and what
+// it has in common with the index is remembered by place. A seed is only a hint: it may change at any time, so what is read from
+// it is hashed again before it is used. Of a regular file the chunks are also kept in the user's cache, if there is one, and
+// taken from there while the file stays what it was. A folder has no places of its own: those of its archive's chunks that are
+// wanted are copied to a temporary file.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "chunks/core/index.h"
+#include "chunks/driver/chunk_reader.h"
 #include "chunks/driver/chunk_stream.h"
-#include "store/disk_file.h"
+#include "chunks/driver/seed_cache.h"
+#include "chunks/driver/tree_descriptor.h"
+#include "chunks/driver/tree_owners.h"
 
 namespace godwit::chunks {
 
-class SeedMap {
+class SeedMap final : public ChunkReader {
  public:
-  // Only chunks of `index` are remembered.
-  explicit SeedMap(const Index& index);
+  // Only chunks of `index` are remembered. `cache` may be null, else it outlives the map.
+  explicit SeedMap(const Index& index, const SeedCache* cache = nullptr);
 
-  // Reads all of `path` and remembers what is in it. `done` once; one at a time. `workers` and `scheduler` outlive it.
+  // Reads all of `path`, or what the cache says of it, and remembers what is in it. `done` once; one at a time. The map,
+  // `workers` and `scheduler` outlive it.
   void add(const std::string& path, unsigned threads, net::Workers& workers, net::Scheduler& scheduler, Done<void> done);
+  // The folder `path`, archived as the index's flags say; what is wanted of it lies in a file without a name in `spool_folder`.
+  void add_folder(const std::string& path, const UidShift& shift, const std::string& spool_folder, unsigned threads,
+                  net::Workers& workers, net::Scheduler& scheduler, Done<void> done);
+  // Of all seeds: cut and hashed now, and known from the cache.
   std::uint64_t bytes_read() const;
+  std::uint64_t bytes_known() const { return bytes_known_; }
 
-  // The chunk's bytes, verified, or nothing. Blocking; any thread, when no add() is under way.
-  std::optional<Bytes> read(const ChunkId& id, std::uint64_t length) const;
+  // When no add() is under way.
+  void read(std::span<WantedChunk> wanted, Digest digest) override;
+  // Where a chunk should be; the descriptor is the map's.
+  struct Place {
+    int descriptor = -1;
+    std::uint64_t offset = 0;
+  };
+  std::optional<Place> place_of(const ChunkId& id) const;
   std::size_t chunk_count() const { return places_.size(); }
 
  private:
-  struct Place {
-    std::uint32_t file = 0;
-    std::uint64_t offset = 0;
-  };
+  struct Opened;
+
+  void begin(const std::shared_ptr<Opened>& opened, unsigned threads, net::Workers& workers, net::Scheduler& scheduler,
+             Done<void> done);
+  void take(const StreamChunk& chunk, Opened& opened);
+  void take_known(const SeedIndex& known, int descriptor);
+  void keep(const std::shared_ptr<Opened>& opened, net::Workers& workers, Done<void> done);
 
   IndexHeader header_;
+  const SeedCache* cache_;
   std::unordered_set<ChunkId> wanted_;
   std::unordered_map<ChunkId, Place> places_;
-  std::vector<std::unique_ptr<store::DiskFile>> files_;
+  std::vector<Descriptor> files_;
   std::unique_ptr<ChunkStream> stream_;
   std::uint64_t bytes_before_ = 0;
+  std::uint64_t bytes_known_ = 0;
 };
+
+// Keeps the chunks of a blob that was just extracted to `path`, for whom it will be a seed. Blocking.
+void remember_extracted(const SeedCache& cache, const std::string& path, const Index& index);
 
 }  // namespace godwit::chunks

@@ -258,7 +258,11 @@ Result<ChunkId> digest_tree(ArchiveStream& source, const ArchiveDecoderOptions& 
 
 Result<void> extract_tree(ArchiveStream& source, const ArchiveDecoderOptions& options, TreeExtractor& extractor) {
   ExtractVisitor visitor(extractor);
-  if (Result<void> visited = visit_archive(source, options, visitor); !visited) return visited;
+  if (Result<void> visited = visit_archive(source, options, visitor); !visited) {
+    // What comes earlier in the archive is told before.
+    Result<void> settled = extractor.settle();
+    return settled ? visited : settled;
+  }
   return extractor.finish();
 }
 

@@ -1,41 +1,16 @@
-// An open file descriptor with one owner, and the few calls on it that the tree's walker and extractor share.
+// The few calls on descriptors that the tree's walker and extractor share.
 #pragma once
-
-#include <unistd.h>
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
+#include "net/descriptor.h"
 
 namespace godwit::chunks {
 
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() { reset(); }
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    if (this != &other) {
-      reset();
-      number_ = std::exchange(other.number_, -1);
-    }
-    return *this;
-  }
-
-  int get() const { return number_; }
-  bool is_open() const { return number_ >= 0; }
-  void reset() {
-    if (number_ >= 0) ::close(number_);
-    number_ = -1;
-  }
-
- private:
-  int number_ = -1;
-};
+using net::Descriptor;
 
 // From errno, with what was tried and the name made fit for a terminal: "open 'a b': No such file or directory".
 Error errno_error(std::string_view what, std::string_view name);

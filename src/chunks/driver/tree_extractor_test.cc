@@ -1,6 +1,9 @@
 #include "chunks/driver/tree_extractor.h"
 
+#include <sys/resource.h>
+
 #include <atomic>
+#include <csignal>
 #include <thread>
 
 #include "chunks/driver/tree_scene_test.h"
@@ -218,6 +221,75 @@ TEST(TreeExtractor, DeepTreesGoBothWays) {
   const Result<void> done = extract(*archive, folder / "out");
   ASSERT_TRUE(done) << done.error().message();
   EXPECT_EQ(*archive_of(folder / "out"), *archive);
+}
+
+// More than a few batches, in folders of all depths, small files and one that is handed over to nobody.
+void make_large_tree(const std::string& root) {
+  for (int folder = 0; folder < 25; ++folder) {
+    const std::string path = root + "/" + std::string(1, static_cast<char>('a' + folder)) + "/deep/er";
+    fs::create_directories(path);
+    for (int file = 0; file < 15; ++file)
+      scene::write(path + "/" + std::to_string(file), std::string(static_cast<std::size_t>(file * 997), 'x'));
+    fs::create_symlink("../0", path + "/link");
+    const timespec old[2] = {{0, UTIME_OMIT}, {1'000'000 + folder, 5}};
+    GODWIT_CHECK(::utimensat(AT_FDCWD, path.c_str(), old, 0) == 0);
+  }
+  scene::write(root + "/m/large", std::string(TreeMakers::kFileBytesMax + 1, 'l'));
+}
+
+TEST(TreeExtractor, AnyNumberOfThreadsMakesTheSameTree) {
+  TemporaryFolder folder;
+  make_large_tree(folder / "t");
+  const Bytes archive = *archive_of(folder / "t");
+  for (const unsigned threads : {1u, 2u, 4u}) {
+    TreeExtractorOptions options = plain_options();
+    options.threads = threads;
+    for (const char* target : {"new", "over itself"}) {
+      const Result<void> done = extract(archive, folder / ("out" + std::to_string(threads)), options);
+      ASSERT_TRUE(done) << target << ": " << done.error().message();
+      EXPECT_EQ(*archive_of(folder / ("out" + std::to_string(threads))), archive) << threads << " threads, " << target;
+    }
+  }
+}
+
+TEST(TreeExtractor, TheFirstErrorIsToldWhoeverMetItAndLeavesNoHalfFile) {
+  TemporaryFolder folder;
+  make_large_tree(folder / "t");
+  for (const char* name : {"g", "k", "s", "x"})
+    scene::write(folder / ("t/" + std::string(name) + "/too large"), std::string(50'000, 'x'));
+  const Bytes archive = *archive_of(folder / "t");
+  for (const unsigned threads : {1u, 2u, 4u}) {
+    TreeExtractorOptions options = plain_options();
+    options.threads = threads;
+    const std::string out = folder / ("out" + std::to_string(threads));
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+    const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit small{.rlim_cur = 40'000, .rlim_max = before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+    const Result<void> done = extract(archive, out, options);
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    (void)std::signal(SIGXFSZ, handler);
+    ASSERT_FALSE(done) << threads;
+    EXPECT_NE(done.error().message().find("/g/too large'"), std::string::npos) << threads << ": " << done.error().message();
+    for (const char* name : {"g", "k", "s", "x"}) EXPECT_FALSE(fs::exists(out + "/" + name + "/too large"));
+    EXPECT_TRUE(fs::exists(out + "/f/deep/er/14"));
+  }
+}
+
+TEST(TreeExtractor, WhatComesBeforeADamagedPlaceIsMade) {
+  TemporaryFolder folder;
+  make_large_tree(folder / "t");
+  const Bytes archive = *archive_of(folder / "t");
+  for (const unsigned threads : {1u, 4u}) {
+    TreeExtractorOptions options = plain_options();
+    options.threads = threads;
+    const std::string out = folder / ("out" + std::to_string(threads));
+    const Result<void> done = extract(ConstBytes(archive).first(archive.size() - 300), out, options);
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error().kind(), ErrorKind::truncated) << done.error().message();
+    EXPECT_EQ(*archive_of(out + "/x"), *archive_of(folder / "t/x")) << threads;
+  }
 }
 
 TEST(TreeExtractor, TheLongestNameIsExtractedOverAnOldOne) {

@@ -33,6 +33,12 @@ class Receiver : public Scene {
   void begin(std::uint32_t number, std::uint32_t length, std::uint32_t offset = 0) {
     give_from(sender(number), RpcId{2 * number}, data(length, offset));
   }
+  // Two packets of each of `count` messages, the i-th of i * `unit` bytes and from a sender of its own, in one batch.
+  void begin_all(std::uint32_t count, std::uint32_t unit) {
+    for (std::uint32_t i = 1; i <= count; ++i)
+      for (const std::uint32_t offset : {0u, kMaxData}) give_from(sender(i), RpcId{2 * i}, data(i * unit, offset), false);
+    endpoint().handle_batch_end(now);
+  }
   // As many packets of a message as give `bytes` bytes, in one batch.
   void give_bytes(std::uint32_t number, std::uint32_t length, std::uint32_t bytes) {
     for (std::uint32_t offset = 0; offset < bytes; offset += kMaxData)
@@ -99,11 +105,7 @@ TEST(HomaGrants, SeveralMessagesTakeTheLowestScheduledLevelsTheShortestTheHighes
 
 TEST(HomaGrants, ExcessMessagesShareTheLowestLevel) {
   Receiver receiver;
-  for (std::uint32_t i = 1; i <= 6; ++i) {
-    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000), false);
-    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000, kMaxData), false);
-  }
-  receiver.endpoint().handle_batch_end(receiver.now);
+  receiver.begin_all(6, 100'000);
   const std::vector<Seen> grants = receiver.grants();
   ASSERT_EQ(grants.size(), 6u);
   const std::uint8_t expected[] = {3, 2, 1, 0, 0, 0};
@@ -138,11 +140,7 @@ TEST(HomaGrants, NoMoreSendersThanTheOvercommitmentAreGranted) {
   config.max_overcommit = 2;
   config.byte_bound = false;
   Receiver receiver(config);
-  for (std::uint32_t i = 1; i <= 4; ++i) {
-    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000), false);
-    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000, kMaxData), false);
-  }
-  receiver.endpoint().handle_batch_end(receiver.now);
+  receiver.begin_all(4, 100'000);
   const std::vector<Seen> grants = receiver.grants();
   ASSERT_EQ(grants.size(), 2u);
   EXPECT_EQ(grants[0].id, 2u);
@@ -167,20 +165,12 @@ TEST(HomaGrants, TheBytesOnTheWayAreBounded) {
   config.max_overcommit = 2;
   Receiver receiver(config);
   // 20000 bytes may be on the way; each message has 8472 announced and unreceived, and wants 1528 more.
-  for (std::uint32_t i = 1; i <= 3; ++i) {
-    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000), false);
-    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 100'000, kMaxData), false);
-  }
-  receiver.endpoint().handle_batch_end(receiver.now);
+  receiver.begin_all(3, 100'000);
   EXPECT_EQ(receiver.grants().size(), 2u);
   // A whole unscheduled message on its way leaves too little for the second.
   Receiver beside(config);
   beside.give_from(beside.sender(9), RpcId{18}, Scene::data(10'000), false);
-  for (std::uint32_t i = 1; i <= 2; ++i) {
-    beside.give_from(beside.sender(i), RpcId{2 * i}, Scene::data(i * 100'000), false);
-    beside.give_from(beside.sender(i), RpcId{2 * i}, Scene::data(i * 100'000, kMaxData), false);
-  }
-  beside.endpoint().handle_batch_end(beside.now);
+  beside.begin_all(2, 100'000);
   EXPECT_EQ(beside.grants().size(), 1u);
 }
 
@@ -219,11 +209,7 @@ TEST(HomaGrants, ARunGivesTenGrantsAtMost) {
   Config config = Scene::unpaced();
   config.max_overcommit = 20;
   Receiver receiver(config);
-  for (std::uint32_t i = 1; i <= 15; ++i) {
-    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 50'000), false);
-    receiver.give_from(receiver.sender(i), RpcId{2 * i}, Scene::data(i * 50'000, kMaxData), false);
-  }
-  receiver.endpoint().handle_batch_end(receiver.now);
+  receiver.begin_all(15, 50'000);
   EXPECT_EQ(receiver.grants().size(), 10u);
   receiver.endpoint().handle_batch_end(receiver.now);
   EXPECT_EQ(receiver.grants().size(), 5u);

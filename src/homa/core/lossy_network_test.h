@@ -80,7 +80,7 @@ class LossyNetwork {
   std::vector<Host> hosts_;
   std::map<std::uint64_t, Expected> expected_;                  // by call, which its bytes begin with
   std::set<std::pair<std::uint64_t, std::uint64_t>> executed_;  // call, server incarnation
-  std::uint64_t calls_ = 0, completed_ = 0, failed_ = 0, incarnations_ = 0;
+  std::uint64_t calls_ = 0, completed_ = 0, failed_ = 0;
   std::uint32_t next_crash_ = 0;
 };
 

@@ -18,8 +18,8 @@ PeerIndex PeerTable::find_or_create(const PeerAddress& address) {
   const PeerIndex known = find(address);
   if (known != kNoPeer) return known;
   if (peers_.in_use() >= config_.limits.peers_max) {
-    if (first_idle_ == kNoPeer) return kNoPeer;
-    forget(first_idle_);
+    if (idle_.is_empty()) return kNoPeer;
+    forget(idle_.first());
     ++evicted_;
   }
   const PeerIndex index{peers_.take()};
@@ -48,19 +48,13 @@ void PeerTable::forget(PeerIndex index) {
 }
 
 void PeerTable::link_idle(PeerIndex index) {
-  Peer& peer = at(index);
-  peer.is_idle = true;
-  peer.previous_idle = last_idle_;
-  peer.next_idle = kNoPeer;
-  (last_idle_ == kNoPeer ? first_idle_ : at(last_idle_).next_idle) = index;
-  last_idle_ = index;
+  at(index).is_idle = true;
+  idle_.append(*this, index);
 }
 
 void PeerTable::unlink_idle(PeerIndex index) {
-  Peer& peer = at(index);
-  peer.is_idle = false;
-  (peer.previous_idle == kNoPeer ? first_idle_ : at(peer.previous_idle).next_idle) = peer.next_idle;
-  (peer.next_idle == kNoPeer ? last_idle_ : at(peer.next_idle).previous_idle) = peer.previous_idle;
+  at(index).is_idle = false;
+  idle_.remove(*this, index);
 }
 
 }  // namespace godwit::homa

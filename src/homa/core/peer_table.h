@@ -11,6 +11,7 @@
 #include "homa/core/cutoffs.h"
 #include "homa/core/hash_index.h"
 #include "homa/core/ids.h"
+#include "homa/core/index_list.h"
 #include "homa/core/indexed_heap.h"
 #include "homa/core/packet.h"
 #include "homa/core/stable_slots.h"
@@ -83,7 +84,7 @@ class PeerTable {
   const std::uint64_t seed_;
   StableSlots<Peer> peers_;
   HashIndex by_address_;
-  PeerIndex first_idle_ = kNoPeer, last_idle_ = kNoPeer;
+  IndexList<Peer, PeerIndex, kNoPeer, &Peer::previous_idle, &Peer::next_idle> idle_;  // the longest idle is first
   std::uint64_t evicted_ = 0;
 };
 

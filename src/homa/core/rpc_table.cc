@@ -64,10 +64,7 @@ void RpcTable::start_aging(RpcIndex index) {
   rpc.timing.silent_ticks = 0;
   if (rpc.is_aging) return;
   rpc.is_aging = true;
-  rpc.previous_aging = last_aging_;
-  rpc.next_aging = kNoRpcIndex;
-  (last_aging_ == kNoRpcIndex ? first_aging_ : at(last_aging_).next_aging) = index;
-  last_aging_ = index;
+  aging_.append(*this, index);
 }
 
 void RpcTable::stop_aging(RpcIndex index) {
@@ -75,8 +72,7 @@ void RpcTable::stop_aging(RpcIndex index) {
   if (!rpc.is_aging) return;
   rpc.is_aging = false;
   rpc.timing.silent_ticks = 0;
-  (rpc.previous_aging == kNoRpcIndex ? first_aging_ : at(rpc.previous_aging).next_aging) = rpc.next_aging;
-  (rpc.next_aging == kNoRpcIndex ? last_aging_ : at(rpc.next_aging).previous_aging) = rpc.previous_aging;
+  aging_.remove(*this, index);
 }
 
 }  // namespace godwit::homa

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "homa/core/hash_index.h"
+#include "homa/core/index_list.h"
 #include "homa/core/rpc.h"
 #include "homa/core/stable_slots.h"
 
@@ -35,8 +36,8 @@ class RpcTable {
 
   void start_aging(RpcIndex index);
   void stop_aging(RpcIndex index);
-  bool any_aging() const { return first_aging_ != kNoRpcIndex; }
-  RpcIndex first_aging() const { return first_aging_; }
+  bool any_aging() const { return !aging_.is_empty(); }
+  RpcIndex first_aging() const { return aging_.first(); }
 
  private:
   std::uint64_t hash_of(RpcId id, PeerIndex peer, Port remote) const;
@@ -47,7 +48,7 @@ class RpcTable {
   HashIndex servers_;
   std::uint64_t created_ = 0;
   std::uint32_t index_end_ = 0;
-  RpcIndex first_aging_ = kNoRpcIndex, last_aging_ = kNoRpcIndex;
+  IndexList<Rpc, RpcIndex, kNoRpcIndex, &Rpc::previous_aging, &Rpc::next_aging> aging_;
 };
 
 }  // namespace godwit::homa

@@ -160,7 +160,9 @@ TEST(Driver, LooksAtWhatCameBetweenOneThousandDatagramsAndTheNext) {
     sent = now_sent;
     const std::uint64_t looked = client->socket().counters().receive_calls;
     if (sent < kCalls) client->wait(Instant::never());
-    if (sent < kCalls) EXPECT_GT(client->socket().counters().receive_calls, looked);
+    if (sent < kCalls) {
+      EXPECT_GT(client->socket().counters().receive_calls, looked);
+    }
   }
   EXPECT_EQ(client->sleeps(), 0U);
 }
@@ -274,7 +276,7 @@ TEST(Driver, ManyShortCallsToOnePeerGoAsOneWhereTheKernelCan) {
   }
   client->transmit();
   EXPECT_EQ(client->socket().counters().datagrams_sent, 7U);
-  if (client->socket().has_gso()) EXPECT_EQ(client->socket().counters().segmented_sends, 2U);
+  EXPECT_EQ(client->socket().counters().segmented_sends, client->socket().has_gso() ? 2U : 0U);
   for (const std::uint32_t length : lengths) {
     std::optional<Delivery> request;
     while (!request) request = next_event(*server);

@@ -22,7 +22,8 @@ class Text {
     family(name, "counter", help);
     fmt::format_to(std::back_inserter(out_), "godwit_homa_{} {}\n", name, value);
   }
-  void gauge(std::string_view name, std::string_view help, std::uint64_t value) {
+  template <class T>
+  void gauge(std::string_view name, std::string_view help, T value) {
     family(name, "gauge", help);
     fmt::format_to(std::back_inserter(out_), "godwit_homa_{} {}\n", name, value);
   }

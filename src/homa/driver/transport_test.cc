@@ -326,7 +326,9 @@ TEST(ThreadedTransport, CallsAreCancelledFromOtherThreads) {
     const Outcome<CallId> call =
         client->call(server->local_address(), kEcho, pattern(50'000, i), [&ended, i](Outcome<Message>) { ++ended[i]; });
     ASSERT_TRUE(call);
-    if (i % 2 == 0) EXPECT_TRUE(client->cancel(*call));
+    if (i % 2 == 0) {
+      EXPECT_TRUE(client->cancel(*call));
+    }
   }
   ASSERT_TRUE(client->call_and_wait(server->local_address(), kEcho, as_bytes("last")));
   EXPECT_NE(client->metrics().find("godwit_homa_calls_started_total 1001\n"), std::string::npos);
@@ -334,10 +336,25 @@ TEST(ThreadedTransport, CallsAreCancelledFromOtherThreads) {
   int silent = 0;  // a cancelled call may have been answered before the transport's thread heard of it
   for (int i = 0; i < kCalls; ++i) {
     EXPECT_LE(ended[i], 1) << i;
-    if (i % 2 == 0) silent += ended[i] == 0 ? 1 : 0;
-    if (i % 2 == 1) EXPECT_EQ(ended[i], 1) << i;
+    if (i % 2 == 0)
+      silent += ended[i] == 0 ? 1 : 0;
+    else
+      EXPECT_EQ(ended[i], 1) << i;
   }
   EXPECT_GT(silent, 0);
+}
+
+TEST(ThreadedTransport, TellsTheRoundTripInSeconds) {
+  const std::unique_ptr<Transport> server = open_echo(threaded());
+  const std::unique_ptr<Transport> client = open(threaded());
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(client->call_and_wait(server->local_address(), kEcho, as_bytes("x")));
+  const std::string metrics = client->metrics();
+  const std::string name = "\ngodwit_homa_round_trip_seconds ";
+  const std::size_t at = metrics.find(name);
+  ASSERT_NE(at, std::string::npos) << metrics;
+  const double seconds = std::stod(metrics.substr(at + name.size()));
+  EXPECT_GT(seconds, 0) << metrics;
+  EXPECT_LT(seconds, 60) << metrics;
 }
 
 TEST(Message, OutlivesItsTransport) {

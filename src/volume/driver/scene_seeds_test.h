@@ -35,6 +35,8 @@ inline constexpr SceneSeeds kSceneSeeds[] = {
     {"a source loses power before the grant", 5},
     {"an owner loses power under a relay", 5},
     {"a dead wire", 5},
+    {"an original ends behind the last answer", 20},
+    {"an original ends before its last event", 20},
 };
 
 inline sim::Seeds seeds_of(std::string_view story) {

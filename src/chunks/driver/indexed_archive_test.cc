@@ -1,0 +1,115 @@
+#include "chunks/driver/indexed_archive.h"
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "base/temporary_folder.h"
+#include "chunks/core/golden_inputs.h"
+#include "net/event_loop.h"
+#include "store/memory_blobs.h"
+
+using namespace godwit;
+using namespace godwit::chunks;
+
+namespace {
+
+constexpr std::size_t kChunkSize = 50'000;
+
+class IndexedArchiveTest : public ::testing::Test {
+ protected:
+  // Cut at equal distances: where does not matter here.
+  void fill(ChunkStore& store) {
+    for (std::size_t at = 0; at < content_.size(); at += kChunkSize) {
+      const ConstBytes chunk = ConstBytes(content_).subspan(at, std::min(kChunkSize, content_.size() - at));
+      index_.entries.push_back({.end = at + chunk.size(), .id = chunk_id_of(chunk, index_.header.digest())});
+      store.put(index_.entries.back().id, chunk, [](Result<bool> stored) { ASSERT_TRUE(stored); });
+    }
+    loop_.run();
+  }
+  // As users do: on a thread of its own, while the loop runs.
+  template <class Work>
+  void read(ChunkStore& store, Work work) {
+    IndexedArchive archive(index_, store, nullptr, *workers_, loop_);
+    loop_.hold();
+    std::thread reader([&] {
+      work(archive);
+      loop_.post([this] { loop_.release(); });
+    });
+    loop_.run();
+    reader.join();
+  }
+  static Result<Bytes> bytes_at(IndexedArchive& archive, std::uint64_t offset, std::size_t length) {
+    Bytes bytes(length);
+    if (Result<void> done = archive.read(offset, bytes); !done) return fail(done.error());
+    return bytes;
+  }
+
+  TemporaryFolder folder_;
+  net::EventLoop loop_;
+  std::unique_ptr<net::Workers> workers_ = net::make_workers(loop_, 3);
+  Index index_;
+  // More than is kept ahead.
+  Bytes content_ = golden::random_bytes(71, kIndexedArchiveBytesMax + kIndexedArchiveBytesMax / 4 + 12'345);
+};
+
+TEST_F(IndexedArchiveTest, ReadsAnywhereWhatTheStoreHas) {
+  const auto local = open_local_store(folder_ / "store", true, {.compression = Compression::none, .level = {}}, *workers_, loop_);
+  const auto remote =
+      make_chunk_store(store::make_memory_blobs(loop_), {.compression = Compression::none, .level = {}}, *workers_);
+  for (ChunkStore* store : {local->get(), remote->get()}) {
+    index_.entries.clear();
+    fill(*store);
+    read(*store, [&](IndexedArchive& archive) {
+      ASSERT_EQ(archive.size(), content_.size());
+      Bytes all;
+      for (std::size_t at = 0; at < content_.size();) {
+        const std::size_t length = std::min<std::size_t>(content_.size() - at, 777'777);
+        append(all, *bytes_at(archive, at, length));
+        at += length;
+      }
+      EXPECT_EQ(all, content_);
+      for (const std::uint64_t at :
+           {content_.size() - 10, std::size_t{0}, content_.size() / 2, kChunkSize - 5, content_.size() / 3})
+        EXPECT_EQ(*bytes_at(archive, at, 10), to_bytes(ConstBytes(content_).subspan(at, 10))) << at;
+    });
+  }
+}
+
+TEST_F(IndexedArchiveTest, AChunkThatIsDamagedOrMissingIsNamedWhereItIsReadAndNowhereElse) {
+  const auto store = open_local_store(folder_ / "store", true, {.compression = Compression::none, .level = {}}, *workers_, loop_);
+  fill(**store);
+  const ChunkId damaged = index_.entries[7].id;
+  const ChunkId missing = index_.entries[9].id;
+  std::filesystem::remove(folder_ / ("store/" + chunk_name(damaged, false)));
+  std::ofstream(folder_ / ("store/" + chunk_name(damaged, false))) << "damaged";
+  std::filesystem::remove(folder_ / ("store/" + chunk_name(missing, false)));
+  read(**store, [&](IndexedArchive& archive) {
+    EXPECT_TRUE(bytes_at(archive, 0, 7 * kChunkSize));
+    Result<Bytes> bytes = bytes_at(archive, 7 * kChunkSize, 1);
+    ASSERT_FALSE(bytes);
+    EXPECT_EQ(bytes.error().kind(), ErrorKind::corrupt);
+    EXPECT_NE(bytes.error().message().find(damaged.hex()), std::string::npos) << bytes.error().message();
+    EXPECT_TRUE(bytes_at(archive, 8 * kChunkSize, kChunkSize));
+    bytes = bytes_at(archive, 9 * kChunkSize, 1);
+    ASSERT_FALSE(bytes);
+    EXPECT_EQ(bytes.error().kind(), ErrorKind::not_found);
+    EXPECT_NE(bytes.error().message().find(missing.hex()), std::string::npos) << bytes.error().message();
+    EXPECT_TRUE(bytes_at(archive, 10 * kChunkSize, 3 * kChunkSize));
+  });
+}
+
+TEST_F(IndexedArchiveTest, ReadsEndWhenItIsGivenUp) {
+  const auto store = open_local_store(folder_ / "store", true, {.compression = Compression::none, .level = {}}, *workers_, loop_);
+  fill(**store);
+  read(**store, [&](IndexedArchive& archive) {
+    archive.cancel();
+    const Result<Bytes> bytes = bytes_at(archive, 0, 1);
+    ASSERT_FALSE(bytes);
+    EXPECT_EQ(bytes.error().kind(), ErrorKind::cancelled);
+  });
+}
+
+}  // namespace
