@@ -83,6 +83,13 @@ class TlsStream final : public Stream, public std::enable_shared_from_this<TlsSt
       }
     }
     flush();
+    // To the peer nothing goes any more; what has come from it is still read.
+    if (lost_error_ && !error_) {
+      if (!SSL_is_init_finished(ssl_.get()))
+        error_ = lost_error_;
+      else if (write_done_)
+        fail_write(*lost_error_);
+    }
     if (error_) return end_all(*error_);
     const bool waits_for_peer = read_done_ || (write_done_ && !SSL_is_init_finished(ssl_.get()));
     if (waits_for_peer && !below_is_over_) receive();
@@ -90,6 +97,7 @@ class TlsStream final : public Stream, public std::enable_shared_from_this<TlsSt
 
   // Turns what is to be written into records, as long as not too many wait. True: all of it.
   bool seal() {
+    if (lost_error_) return false;
     while (!from_.empty() && BIO_ctrl_pending(sealed_) < kSealedBytesMax) {
       ConstBytes& next = from_.front();
       if (next.empty()) {
@@ -148,9 +156,9 @@ class TlsStream final : public Stream, public std::enable_shared_from_this<TlsSt
   }
 
   void flush() {
-    if (sending_) return;
+    if (sending_ || lost_error_) return;
     const std::size_t size = BIO_ctrl_pending(sealed_);
-    if (size == 0 || below_is_lost_) return all_flushed();
+    if (size == 0) return all_flushed();
     out_.resize(size);
     const int count = BIO_read(sealed_, out_.data(), static_cast<int>(out_.size()));
     GODWIT_CHECK(count == static_cast<int>(out_.size()));
@@ -160,10 +168,7 @@ class TlsStream final : public Stream, public std::enable_shared_from_this<TlsSt
       const std::shared_ptr<TlsStream> stream = self.lock();
       if (!stream) return;
       stream->sending_ = false;
-      if (!written) {
-        stream->below_is_lost_ = true;
-        if (!stream->error_) stream->error_ = written.error();
-      }
+      if (!written) stream->lost_error_ = written.error();
       stream->pump();
     });
   }
@@ -199,9 +204,12 @@ class TlsStream final : public Stream, public std::enable_shared_from_this<TlsSt
   }
   void end_all(const Error& error) {
     error_ = error;
-    from_.clear();
     into_.clear();
     if (read_done_) post(std::exchange(read_done_, nullptr), Result<std::size_t>(fail(error)));
+    fail_write(error);
+  }
+  void fail_write(const Error& error) {
+    from_.clear();
     if (write_done_) post(std::exchange(write_done_, nullptr), Result<void>(fail(error)));
   }
   // In a later turn, unless the stream is gone by then.
@@ -225,11 +233,11 @@ class TlsStream final : public Stream, public std::enable_shared_from_this<TlsSt
   std::vector<ConstBytes> from_;  // what is left to be sealed
   Done<void> write_done_;
   std::optional<Error> error_;
+  std::optional<Error> lost_error_;  // nothing more can be sent
   std::string below_error_;
   bool sending_ = false;
   bool receiving_ = false;
   bool below_is_over_ = false;  // nothing more comes
-  bool below_is_lost_ = false;  // nothing more can be sent
   bool shutting_down_ = false;
   bool said_goodbye_ = false;
   bool below_was_ended_ = false;

@@ -181,6 +181,29 @@ TEST_F(Tls, ACutIsNoEnd) {
   EXPECT_EQ(second.error().kind(), ErrorKind::connection_lost) << second.error().message();
 }
 
+// What the server still has to say (session tickets, say) meets a closed socket; that hides nothing of what came before.
+TEST_F(Tls, WhatAPeerSaidBeforeItLeftIsReadThoughNothingReachesItAnyMore) {
+  std::thread client([socket = client_socket_] {
+    Client peer(socket);
+    EXPECT_TRUE(peer.write(some_bytes(10)));
+    std::byte answer[1];
+    EXPECT_TRUE(peer.read(answer));
+    EXPECT_TRUE(peer.write(some_bytes(20)));
+  });
+  Bytes room(100);
+  const Result<std::size_t> first = read(room);
+  ASSERT_TRUE(first) << first.error().message();
+  ASSERT_TRUE(write(some_bytes(1)));
+  client.join();
+  const Result<void> written = write(some_bytes(3));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().kind(), ErrorKind::connection_lost) << written.error().message();
+  const Result<std::size_t> last = read(room);
+  ASSERT_TRUE(last) << last.error().message();
+  EXPECT_EQ(*last, 20u);
+  EXPECT_FALSE(read(room));
+}
+
 TEST_F(Tls, ClosingEndsWhatIsUnderWayAndDestroyingDropsIt) {
   const Descriptor socket(client_socket_);
   Bytes room(10);
