@@ -66,7 +66,10 @@ TEST(RemotePush, ACutPushGoesOnAndSendsNothingThatIsStored) {
     SCOPED_TRACE(seed);
     PushScene scene(seed);
     scene.push(scene.connector(1));
-    scene.world.run_for(Duration::milliseconds(static_cast<std::int64_t>(scene.world.random().below(400))));
+    // In the midst of it: one chunk to half of them have been taken from the store to be sent.
+    const std::size_t begun = 1 + seed % (scene.ids.size() / 2);
+    ASSERT_TRUE(scene.world.run_until([&] { return scene.watched.read.size() >= begun; }, kLong)) << scene.world.report();
+    scene.world.run_for(Duration::microseconds(static_cast<std::int64_t>(scene.world.random().below(5000))));
     scene.fabric.cut("near", "far");
     // The far end notices and stores what it has; the pause of a second is longer than that.
     ASSERT_TRUE(scene.world.run_until([&] { return !scene.server_results.empty(); }, Duration::milliseconds(500)))
