@@ -15,18 +15,20 @@ Result<void> LockedDirectory::lock(const std::string& record_name) {
 }
 
 void LockedDirectory::replace_file(const std::string& name, Bytes content, net::Done<void> done) {
-  if (!name.ends_with(".own")) return directory_->replace_file(name, std::move(content), std::move(done));
+  if (!name.ends_with(".own")) return directory_->replace_file(name, std::move(content), while_alive(std::move(done)));
   locks_.erase(name);  // the file it held is replaced by another
-  directory_->replace_file(name, std::move(content), [this, name, done = std::move(done)](Result<void> replaced) mutable {
+  net::Done<void> lock_again = [this, name, done = std::move(done)](Result<void> replaced) mutable {
     done(replaced ? lock(name) : std::move(replaced));
-  });
+  };
+  directory_->replace_file(name, std::move(content), while_alive(std::move(lock_again)));
 }
 
 void LockedDirectory::remove(const std::string& name, net::Done<void> done) {
-  directory_->remove(name, [this, name, done = std::move(done)](Result<void> removed) mutable {
+  net::Done<void> unlocked = [this, name, done = std::move(done)](Result<void> removed) mutable {
     if (removed) unlock(name);
     done(std::move(removed));
-  });
+  };
+  directory_->remove(name, while_alive(std::move(unlocked)));
 }
 
 }  // namespace godwit::host
