@@ -27,8 +27,8 @@ fi
 ip address add 10.77.0.1/24 dev left && ip link set left up
 there ip address add 10.77.0.2/24 dev right && there ip link set right up
 
-# The network holds so much of the bulk stream: 20 ms of this link, which short messages wait for or pass. (What the two would
-# find out by themselves is a hundredth of it.)
+# The network holds so much of the bulk stream: 20 ms of this link, which short messages wait for or pass. (By themselves the two
+# would find out a much shorter way.)
 deep=250000
 start_echo() {  # file
   # Not by there(): the shell that runs a function would be killed in the server's place.
