@@ -6,24 +6,10 @@
 set -euo pipefail
 
 godwit=$1
-work=$(mktemp -d)
-pids=()
-cleanup() {
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  rm -rf "$work"
-}
-trap cleanup EXIT
+source "$(dirname "$0")/../lib.sh"
+needs nbdcopy nbdinfo qemu-img
 cd "$work"
 unset CASYNC_STORE GODWIT_LOG
-
-fail() {
-  echo "FAILED  $*" >&2
-  [ ! -s log ] || sed 's/^/        /' log >&2
-  exit 1
-}
-for program in nbdcopy nbdinfo qemu-img; do
-  command -v "$program" >/dev/null || { echo "skipped: $program is not installed"; exit 77; }
-done
 
 # start NAME COMMAND…: in the background, until it says that it serves.
 start() {
@@ -36,14 +22,14 @@ start() {
     sleep 0.05
   done
   cat "$name.err" >&2
-  fail "$* does not start"
+  die "$* does not start"
 }
 stop() {  # the last one
   local pid=${pids[-1]} code=0
   kill "$pid"
   wait "$pid" || code=$?
   unset 'pids[-1]'
-  [ "$code" -eq 0 ] || fail "the end by a signal gives $code"
+  [ "$code" -eq 0 ] || die "the end by a signal gives $code"
 }
 uri="nbd+unix:///disk?socket=$work/socket"
 
@@ -55,25 +41,25 @@ dd if=noise of=disk bs=1000000 seek=30 count=5 conv=notrunc status=none
 
 start local "$godwit" image export disk.caibx --nbd "unix:$work/socket"
 nbdcopy "$uri" copy
-cmp copy disk || fail "nbdcopy from a directory gives other bytes"
+cmp copy disk || die "nbdcopy from a directory gives other bytes"
 nbdcopy --connections=4 --request-size=4096 "$uri" copy
-cmp copy disk || fail "nbdcopy in small requests over four connections gives other bytes"
+cmp copy disk || die "nbdcopy in small requests over four connections gives other bytes"
 # It counts in sectors, beyond an end that is not one: zeros.
 qemu-img convert -f raw -O raw "$uri" copy
-cmp -n 40000001 copy disk || fail "qemu-img gives other bytes"
+cmp -n 40000001 copy disk || die "qemu-img gives other bytes"
 nbdinfo --json "$uri" >info
-grep -q '"is_read_only": true' info && grep -q '"export-size": 40000001' info || fail "nbdinfo: $(cat info)"
+grep -q '"is_read_only": true' info && grep -q '"export-size": 40000001' info || die "nbdinfo: $(cat info)"
 nbdinfo --map --json "$uri" | python3 -c '
 import json, sys
 rows = json.load(sys.stdin)
 assert sum(r["length"] for r in rows) == 40000001, rows
 zeros = sum(r["length"] for r in rows if r["type"] & 2)
-assert zeros > 25 << 20, rows' || fail "holes are not told"
-! nbdcopy disk "$uri" 2>/dev/null || fail "something could be written"
+assert zeros > 25 << 20, rows' || die "holes are not told"
+! nbdcopy disk "$uri" 2>/dev/null || die "something could be written"
 nbdcopy "nbd+unix:///?socket=$work/socket" copy
-cmp copy disk || fail "the export without a name is another one"
+cmp copy disk || die "the export without a name is another one"
 stop
-[ ! -s local.err ] || fail "it complains: $(cat local.err)"
+[ ! -s local.err ] || die "it complains: $(cat local.err)"
 echo "a directory: ok"
 
 # Over HTTP, index and chunks, with a cache that holds next to nothing.
@@ -81,7 +67,7 @@ start web "$godwit" image serve "$work" --listen 127.0.0.1:0
 url=$(sed -n 's/.* at \(http[^ ]*\)/\1/p' web.out)
 start remote "$godwit" image export "${url}disk.caibx" --nbd "unix:$work/socket" --cache 512KiB
 nbdcopy "$uri" copy
-cmp copy disk || fail "nbdcopy over HTTP gives other bytes"
+cmp copy disk || die "nbdcopy over HTTP gives other bytes"
 stop
 stop
 echo "HTTP: ok"
@@ -95,12 +81,12 @@ for hurt in damaged "not in the store"; do
   rm -f "$victim"
   [ "$hurt" != damaged ] || printf 'damage' >"$victim"
   : >hurt.err
-  ! nbdcopy "$uri" copy 2>client.err || fail "a $hurt chunk is read"
-  grep -q "$id" hurt.err && grep -q "$hurt" hurt.err || fail "the log does not name the $hurt chunk: $(cat hurt.err)"
+  ! nbdcopy "$uri" copy 2>client.err || die "a $hurt chunk is read"
+  grep -q "$id" hurt.err && grep -q "$hurt" hurt.err || die "the log does not name the $hurt chunk: $(cat hurt.err)"
 done
 cp saved "$victim"
 nbdcopy "$uri" copy
-cmp copy disk || fail "other bytes after the chunk came back"
+cmp copy disk || die "other bytes after the chunk came back"
 stop
 echo "damage: ok"
 
@@ -109,7 +95,7 @@ refused() {  # CODE TEXT -- COMMAND…
   local code=$1 text=$2 status=0
   shift 3
   timeout 20 "$@" >out 2>err || status=$?
-  [ "$status" -eq "$code" ] && grep -qF -- "$text" err || fail "$* ended with $status and says: $(cat err)"
+  [ "$status" -eq "$code" ] && grep -qF -- "$text" err || die "$* ended with $status and says: $(cat err)"
 }
 refused 2 "--insecure" -- "$godwit" image export disk.caibx --nbd 0.0.0.0:0
 refused 2 "--cache" -- "$godwit" image export disk.caibx --cache lots

@@ -7,28 +7,16 @@
 set -euo pipefail
 
 godwit=$1
-if [ "$(id -u)" -ne 0 ] || [ ! -e /dev/fuse ]; then
-  echo "skipped: only root can mount here, and only where there is /dev/fuse"
-  exit 77
-fi
-work=$(mktemp -d)
-pids=()
-cleanup() {
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait
+source "$(dirname "$0")/../lib.sh"
+umask 022  # modes are part of what is compared
+[ "$(id -u)" -eq 0 ] && [ -e /dev/fuse ] || skip "only root can mount here, and only where there is /dev/fuse"
+clean_up_more() {
   ! mountpoint -q "$work/mnt" || umount -l "$work/mnt"
   [ ! -e "$work/tree/flags" ] || chattr -i -a "$work/tree/flags"/* 2>/dev/null || true
-  rm -rf "$work"
 }
-trap cleanup EXIT
 cd "$work"
 unset CASYNC_STORE GODWIT_LOG
 
-fail() {
-  echo "FAILED  $*" >&2
-  [ ! -s mount.err ] || sed 's/^/        /' mount.err >&2
-  exit 1
-}
 # mounted IMAGE OPTIONS…: at mnt, in the background, until it says so.
 mounted() {
   : >mount.out
@@ -39,7 +27,7 @@ mounted() {
     kill -0 "${pids[-1]}" 2>/dev/null || break
     sleep 0.05
   done
-  fail "$1 is not mounted"
+  die "$1 is not mounted"
 }
 # ended SIGNAL: of the last one; by itself without one.
 ended() {
@@ -47,8 +35,8 @@ ended() {
   [ -z "${1-}" ] || kill "-$1" "${pids[-1]}"
   wait "${pids[-1]}" || code=$?
   unset 'pids[-1]'
-  [ "$code" -eq 0 ] || fail "it ends with $code"
-  ! mountpoint -q mnt || fail "it is still mounted"
+  [ "$code" -eq 0 ] || die "it ends with $code"
+  ! mountpoint -q mnt || die "it is still mounted"
 }
 
 # A little of everything.
@@ -96,21 +84,21 @@ echo "the original has: ${attributes:-no attributes that this file system could 
 digest=$("$godwit" image digest tree)
 
 same_tree() {  # WHAT
-  diff -r --no-dereference --exclude=fifo --exclude=socket --exclude=null --exclude=disk tree mnt >out 2>&1 || fail "$1: $(head -n 5 out)"
-  diff <("$godwit" image mtree tree) <("$godwit" image mtree mnt) >out || fail "$1, mtree: $(head -n 5 out)"
+  diff -r --no-dereference --exclude=fifo --exclude=socket --exclude=null --exclude=disk tree mnt >out 2>&1 || die "$1: $(head -n 5 out)"
+  diff <("$godwit" image mtree tree) <("$godwit" image mtree mnt) >out || die "$1, mtree: $(head -n 5 out)"
   # Everything that an archive keeps, attributes too.
-  [ "$("$godwit" image digest mnt)" = "$digest" ] || fail "$1 has another digest"
-  [ "$(find mnt | wc -l)" -eq "$(find tree | wc -l)" ] || fail "$1 has other files"
-  [ "$(stat -c '%F %a %t:%T' mnt/disk)" = "$(stat -c '%F %a %t:%T' tree/disk)" ] || fail "$1: another device"
+  [ "$("$godwit" image digest mnt)" = "$digest" ] || die "$1 has another digest"
+  [ "$(find mnt | wc -l)" -eq "$(find tree | wc -l)" ] || die "$1 has other files"
+  [ "$(stat -c '%F %a %t:%T' mnt/disk)" = "$(stat -c '%F %a %t:%T' tree/disk)" ] || die "$1: another device"
 }
 for image in tree.catar tree.caidx; do
   mounted "$image"
   same_tree "$image"
   if [[ $attributes == *xattrs* ]]; then
-    [ "$(getfattr -d -m - mnt/data 2>/dev/null | tail -n +2)" = "$(getfattr -d -m - tree/data 2>/dev/null | tail -n +2)" ] || fail "$image: other attributes"
+    [ "$(getfattr -d -m - mnt/data 2>/dev/null | tail -n +2)" = "$(getfattr -d -m - tree/data 2>/dev/null | tail -n +2)" ] || die "$image: other attributes"
   fi
-  ! touch mnt/new 2>/dev/null || fail "$image: something could be written"
-  [ "$(stat -f -c %l mnt)" -eq 255 ] && df mnt >/dev/null || fail "$image: no statfs"
+  ! touch mnt/new 2>/dev/null || die "$image: something could be written"
+  [ "$(stat -f -c %l mnt)" -eq 255 ] && df mnt >/dev/null || die "$image: no statfs"
   ended TERM
 done
 echo "trees: ok"
@@ -118,7 +106,7 @@ echo "trees: ok"
 # Many readers at once, with a cache that holds next to nothing.
 mounted tree.caidx --cache 256KiB
 for i in 1 2 3 4; do (cmp mnt/data tree/data && cmp mnt/sub/more tree/sub/more && diff -r mnt/many tree/many) & readers[i]=$!; done
-for i in 1 2 3 4; do wait "${readers[i]}" || fail "one of many readers sees other bytes"; done
+for i in 1 2 3 4; do wait "${readers[i]}" || die "one of many readers sees other bytes"; done
 umount mnt
 ended
 echo "many readers, unmounted by somebody else: ok"
@@ -132,7 +120,7 @@ url=$(sed -n 's/.* at \(http[^ ]*\)/\1/p' web.out)
 mounted "${url}tree.caidx"
 same_tree "over HTTP"
 ended INT
-kill "$web" && wait "$web" || fail "the server's end"
+kill "$web" && wait "$web" || die "the server's end"
 pids=()
 echo "HTTP: ok"
 
@@ -141,10 +129,10 @@ truncate -s 9000001 blob
 dd if=tree/data of=blob bs=1000000 seek=2 conv=notrunc status=none
 "$godwit" image make blob.caibx blob --no-sync >/dev/null
 mounted blob.caibx
-[ "$(ls mnt)" = blob ] || fail "the file is called $(ls mnt)"
-cmp mnt/blob blob || fail "the file has other bytes"
-[ "$(stat -c '%s %a' mnt/blob)" = "9000001 444" ] || fail "the file is $(stat -c '%s %a' mnt/blob)"
-python3 - <<'PY' || fail "random reads"
+[ "$(ls mnt)" = blob ] || die "the file is called $(ls mnt)"
+cmp mnt/blob blob || die "the file has other bytes"
+[ "$(stat -c '%s %a' mnt/blob)" = "9000001 444" ] || die "the file is $(stat -c '%s %a' mnt/blob)"
+python3 - <<'PY' || die "random reads"
 import os, random
 random.seed(5)
 a, b = os.open("blob", os.O_RDONLY), os.open("mnt/blob", os.O_RDONLY)
@@ -169,16 +157,16 @@ cp "$victim" saved
 rm -f "$victim" && printf 'damage' >"$victim"
 sync && echo 3 >/proc/sys/vm/drop_caches 2>/dev/null || true
 mounted tree.caidx
-! cat mnt/data >/dev/null 2>err || fail "a damaged chunk is read"
-grep -q 'Input/output error' err || fail "a damaged chunk gives: $(cat err)"
-grep -q "$id" mount.err && grep -q 'file=data' mount.err && grep -q damaged mount.err || fail "the log does not name the chunk"
-cmp mnt/sub/more tree/sub/more || fail "another file is gone with it"
+! cat mnt/data >/dev/null 2>err || die "a damaged chunk is read"
+grep -q 'Input/output error' err || die "a damaged chunk gives: $(cat err)"
+grep -q "$id" mount.err && grep -q 'file=data' mount.err && grep -q damaged mount.err || die "the log does not name the chunk"
+cmp mnt/sub/more tree/sub/more || die "another file is gone with it"
 rm -f "$victim" && cp saved "$victim"
-cmp mnt/data tree/data || fail "what was damaged is not read again when it is whole"
+cmp mnt/data tree/data || die "what was damaged is not read again when it is whole"
 # An end while a file is open: its reader gets an error, the mount goes.
 exec 7<mnt/zeros
 ended TERM
-! cat <&7 >/dev/null 2>&1 || fail "a file is read after the end"
+! cat <&7 >/dev/null 2>&1 || die "a file is read after the end"
 exec 7<&-
 echo "damage: ok"
 
@@ -187,15 +175,15 @@ refused() {  # CODE TEXT -- COMMAND…
   local code=$1 text=$2 status=0
   shift 3
   timeout 20 "$@" >out 2>err || status=$?
-  [ "$status" -eq "$code" ] && grep -qF -- "$text" err || fail "$* ended with $status and says: $(cat err)"
-  ! mountpoint -q mnt || fail "$* has mounted something"
+  [ "$status" -eq "$code" ] && grep -qF -- "$text" err || die "$* ended with $status and says: $(cat err)"
+  ! mountpoint -q mnt || die "$* has mounted something"
 }
 refused 1 "no folder" -- "$godwit" image mount tree.catar blob
 refused 1 "No such file" -- "$godwit" image mount tree.catar not/there
 refused 1 "No such file" -- "$godwit" image mount tree.catar new --mkdir no
 : >no.catar
 refused 1 "the archive ends here" -- "$godwit" image mount no.catar new
-[ ! -e new ] || fail "a folder stays behind"
+[ ! -e new ] || die "a folder stays behind"
 head -c -100 tree.catar >cut.catar
 refused 1 "cut.catar: archive, offset" -- "$godwit" image mount cut.catar mnt
 refused 1 "no index" -- "$godwit" image mount blob mnt
