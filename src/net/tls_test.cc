@@ -16,7 +16,7 @@
 #include "base/random.h"
 #include "base/temporary_folder.h"
 #include "net/descriptor.h"
-#include "net/event_loop.h"
+#include "net/event_loop_wait_test.h"
 
 namespace godwit::net {
 namespace {
@@ -86,15 +86,15 @@ class Tls : public ::testing::Test {
     client_socket_ = sockets[1];
   }
   template <class T>
-  Result<T> wait(std::function<void(Done<T>)> start) {
-    std::optional<Result<T>> result;
-    start([&](Result<T> given) {
-      result = std::move(given);
-      loop_.stop();
+  Result<T> wait(const std::function<void(Done<T>)>& start) {
+    bool is_begun = false;
+    return wait_for<T>(loop_, [&](Done<T> done) {
+      start([&is_begun, done = std::move(done)](Result<T> result) mutable {
+        EXPECT_TRUE(is_begun) << "within the call";
+        done(std::move(result));
+      });
+      is_begun = true;
     });
-    EXPECT_FALSE(result) << "within the call";
-    loop_.run();
-    return std::move(*result);
   }
   Result<std::size_t> read(MutableBytes into) {
     const MutableBytes spans[] = {into.first(into.size() / 2), into.subspan(into.size() / 2)};

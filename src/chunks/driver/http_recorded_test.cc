@@ -14,7 +14,7 @@
 #include "chunks/core/chunk_id.h"
 #include "chunks/driver/http_blobs.h"
 #include "chunks/driver/http_image_server.h"
-#include "net/event_loop.h"
+#include "net/event_loop_wait_test.h"
 
 namespace godwit::chunks {
 namespace {
@@ -58,14 +58,8 @@ std::string wire_text(const json::object& message) {
 class Recorded : public ::testing::Test {
  protected:
   template <class T>
-  Result<T> wait(std::function<void(net::Done<T>)> start) {
-    std::optional<Result<T>> result;
-    start([&](Result<T> given) {
-      result = std::move(given);
-      loop_.stop();
-    });
-    loop_.run();
-    return std::move(*result);
+  Result<T> wait(const std::function<void(net::Done<T>)>& start) {
+    return net::wait_for<T>(loop_, start);
   }
 
   // Reads until the peer ends, or `enough` of what came.

@@ -10,7 +10,7 @@
 #include "chunks/driver/http_blobs.h"
 #include "chunks/driver/http_image_server.h"
 #include "chunks/driver/http_request.h"
-#include "net/event_loop.h"
+#include "net/event_loop_wait_test.h"
 #include "net/http_server.h"
 
 namespace godwit::chunks {
@@ -123,14 +123,8 @@ class HttpTest : public ::testing::Test {
   }
 
   template <class T>
-  Result<T> wait(std::function<void(net::Done<T>)> start) {
-    std::optional<Result<T>> result;
-    start([&](Result<T> given) {
-      result = std::move(given);
-      loop_.stop();
-    });
-    loop_.run();
-    return std::move(*result);
+  Result<T> wait(const std::function<void(net::Done<T>)>& start) {
+    return net::wait_for<T>(loop_, start);
   }
   Result<Bytes> get(store::BlobStore& blobs, const std::string& name, std::uint64_t size_max = 1 << 24) {
     return wait<Bytes>([&](auto done) { blobs.get(name, size_max, std::move(done)); });
