@@ -73,9 +73,22 @@ function(godwit_library folder)
   endif()
 endfunction()
 
+# godwit_group(image "image_|tree_" deps…) makes godwit_cli_image of those sources of src/cli whose names begin so: whoever needs the
+# verbs of one group alone does not build the engines of the others.
+function(godwit_group name names)
+  get_target_property(all godwit_cli SOURCES)
+  set(sources ${all})
+  list(FILTER sources INCLUDE REGEX "/src/cli/(${names})[a-z_]*\\.cc$")
+  list(REMOVE_ITEM all ${sources})
+  set_target_properties(godwit_cli PROPERTIES SOURCES "${all}")
+  add_library(godwit_cli_${name} STATIC ${sources})
+  target_link_libraries(godwit_cli_${name} PUBLIC godwit_cli ${ARGN})
+  target_precompile_headers(godwit_cli_${name} REUSE_FROM godwit_base)
+endfunction()
+
 function(godwit_program)
   add_executable(godwit src/cli/main.cc)
-  target_link_libraries(godwit PRIVATE godwit_cli)
+  target_link_libraries(godwit PRIVATE godwit_cli_image godwit_cli_homa)
   target_precompile_headers(godwit REUSE_FROM godwit_base)
   install(TARGETS godwit RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
