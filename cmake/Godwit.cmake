@@ -95,15 +95,13 @@ function(godwit_program)
 endfunction()
 
 # How tests are compiled: cheaply, for most of a build's time goes into them. They are checked by the sanitizers like what they
-# test, but not optimised there, and their branches are nothing for a fuzzer to count.
+# test, but optimised nowhere, and their branches are nothing for a fuzzer to count.
 function(godwit_test_options target)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND GODWIT_SANITIZE)
+  if(GODWIT_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Release")
     target_compile_options(${target} PRIVATE -O0)
-    if(GODWIT_FUZZ)
-      target_compile_options(${target} PRIVATE -fno-sanitize=fuzzer-no-link)
-    endif()
-  elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
-    target_compile_options(${target} PRIVATE -O1)
+  endif()
+  if(GODWIT_FUZZ)
+    target_compile_options(${target} PRIVATE -fno-sanitize=fuzzer-no-link)
   endif()
   target_link_libraries(${target} PRIVATE GTest::gtest)
 endfunction()
