@@ -91,11 +91,10 @@ int run_image_make(const Settings& settings, const MakeOptions& given) {
   if (!kind) return run.console().error(kind.error());
   Result<chunks::MakeBlobOptions> make = make_options(options, run.threads());
   if (!make) return run.console().error(make.error());
-  if (*kind == TreeKind::archive_index) {
-    const Result<chunks::FeatureFlags> features = options.tree.archive_features();
-    if (!features) return run.console().error(features.error());
-    make->flags = *features;
-  }
+  const bool is_tree = *kind == TreeKind::archive_index;
+  const Result<chunks::FeatureFlags> features = is_tree ? options.tree.archive_features() : options.tree.blob_features();
+  if (!features) return run.console().error(features.error());
+  make->flags = *features;
   Result<std::unique_ptr<chunks::ByteSource>> source = open_source(options, *kind);
   if (!source) return run.console().error(source.error());
   const std::uint64_t size = (*source)->size().value_or(0);
