@@ -10,8 +10,8 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
+#include "cli/command_line.h"
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
 #include "cli/image_mount_command.h"
@@ -166,21 +166,20 @@ std::string our_log_level(const std::string& level) {
   return "error";
 }
 
-void add_yes_no(CLI::App& app, const char* name, bool& value, const char* text) {
-  app.add_option(name, value, text)->type_name("yes|no");
+void add_yes_no(Command app, const char* name, bool& value, const char* text) {
+  app.add_option(name, value, text).type_name("yes|no");
 }
 
-void add_options(CLI::App& app, Line& line) {
+void add_options(Command app, Line& line) {
   app.add_option("-l,--log-level", line.log_level, "debug, info or err");
   app.add_flag("-v,--verbose", line.verbose, "say more");
   app.add_flag("-n,--dry-run", line.dry_run, "gc: only say what would go");
   app.add_option("--store", line.store.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
-  app.add_option("--extra-store", line.store.extra_stores, "another store, asked for what the first has not")
-      ->allow_extra_args(false);
+  app.add_option("--extra-store", line.store.extra_stores, "another store, asked for what the first has not").one_each();
   app.add_option("--chunk-size", line.chunk_size, "AVG or MIN:AVG:MAX, like 64K");
-  app.add_option("--digest", line.tree.digest, "sha512-256 or sha256")->capture_default_str();
-  app.add_option("--compression", line.store.compression, "of new chunks: zstd, xz or gzip")->capture_default_str();
-  app.add_option("--seed", line.seeds, "what may hold some of the chunks")->allow_extra_args(false);
+  app.add_option("--digest", line.tree.digest, "sha512-256 or sha256").show_default();
+  app.add_option("--compression", line.store.compression, "of new chunks: zstd, xz or gzip").show_default();
+  app.add_option("--seed", line.seeds, "what may hold some of the chunks").one_each();
   app.add_option("--cache", line.cache, "taken, and not needed; no digest is printed then, as with casync");
   app.add_flag("-c,--cache-auto", line.cache_auto, "the same");
   app.add_option("--rate-limit-bps", line.store.rate_limit, "bytes per second to and from a remote, each, like 500000 or 1M");
@@ -198,16 +197,17 @@ void add_options(CLI::App& app, Line& line) {
   app.add_option("--uid-shift", line.tree.uid_shift, "yes, or what owners' numbers are shifted by");
   app.add_option("--uid-range", line.tree.uid_range, "owners' numbers modulo this");
   app.add_option("--what", line.tree.what, "archive, archive-index, blob, blob-index or directory, whatever the name says");
-  app.add_option("--with", line.tree.with, "keep or set this feature or group; may be repeated")->allow_extra_args(false);
-  app.add_option("--without", line.tree.without, "leave this feature or group out; may be repeated")->allow_extra_args(false);
+  app.add_option("--with", line.tree.with, "keep or set this feature or group; may be repeated").one_each();
+  app.add_option("--without", line.tree.without, "leave this feature or group out; may be repeated").one_each();
 }
 
 }  // namespace
 
 std::optional<int> run_as_casync(int argc, char** argv) {
   if (argc < 1 || std::filesystem::path(argv[0]).filename() != "casync") return std::nullopt;
-  CLI::App app("Content-addressed images: casync's command line.", "casync");
-  app.set_version_flag("--version", "casync 2\ngodwit " GODWIT_VERSION);
+  CommandLine command_line("Content-addressed images: casync's command line.", "casync");
+  Command app = command_line.program();
+  app.version("casync 2\ngodwit " GODWIT_VERSION);
   app.footer(
       "Verbs: make OUTPUT [INPUT], extract INPUT [OUTPUT [SUBPATH]], list, mtree, stat, digest [INPUT [SUBPATH]], gc INDEX…,\n"
       "mount INPUT FOLDER, pull and push BASE ARCHIVE INDEX STORE… (the remote end of a client).");
@@ -215,11 +215,7 @@ std::optional<int> run_as_casync(int argc, char** argv) {
   add_options(app, line);
   app.add_option("VERB", line.verb, "what to do");
   app.add_option("OPERANDS", line.operands, "of what");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kDone : kFailed;
-  }
+  if (const std::optional<int> ended = command_line.parse(argc, argv, kFailed)) return *ended;
   if (line.tree.what == "help") {
     std::cout << "Allowed --what= selectors:\narchive\narchive-index\nblob\nblob-index\ndirectory\n";
     return kDone;

@@ -2,8 +2,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/homa_network_commands.h"
 #include "cli/homa_simulate_command.h"
 
@@ -11,42 +9,39 @@ namespace godwit::cli {
 
 namespace {
 
-void add_simulate(CLI::App& group, const Settings& settings, std::function<int()>& command) {
-  CLI::App* app = group.add_subcommand("simulate", "run the transport in a simulated network, as its publications measured it");
-  app->footer(
+void add_simulate(Command group, const Settings& settings, std::function<int()>& command) {
+  Command app = group.add_verb("simulate", "run the transport in a simulated network, as its publications measured it");
+  app.footer(
       "Example:\n  godwit homa simulate --setup rack16 --workload w3 --load 0.8 --svg slowdown.svg\n\n"
       "Slowdown is a message's time over that of the same message alone in the network; 'tenth' is a tenth of the messages by\n"
       "length. A seed repeats a run packet for packet.");
   auto o = std::make_shared<HomaSimulateOptions>();
-  app->add_option(
-         "--setup", o->setup,
-         "sigcomm18 (144 hosts, two tiers, 10 Gb/s), sigcomm18-host (the same with production's sender queue), atc21 (40 "
-         "hosts on a switch, 25 Gb/s) or rack16 (one rack of sigcomm18)")
-      ->capture_default_str();
-  app->add_option("--workload", o->workload, "the message lengths: w1 (shortest) to w5")->capture_default_str();
-  app->add_option("--load", o->load, "share of the links (default 0.8); for atc21 of its published rates (default 1)");
-  app->add_option("--seed", o->seed, "of the generator")->capture_default_str();
-  app->add_option("--transport", o->transport, "homa, or a baseline: fifo, window or oracle")->capture_default_str();
-  app->add_option("--priorities", o->priorities, "how many levels the network has, 1 to 8")->capture_default_str();
-  app->add_option("--overcommit", o->overcommit, "how many senders a receiver grants at once (default: as published)");
-  app->add_flag("--no-srpt", o->no_srpt, "senders serve messages in order of creation");
-  app->add_option("--fifo", o->fifo_permille, "share of grants and packets for the oldest message, in thousandths");
-  app->add_option("--warmup-ms", o->warmup_ms, "simulated time before the measured one");
-  app->add_option("--end-ms", o->end_ms, "simulated time at which the measured one ends");
-  app->add_option("--csv", o->csv, "write the slowdowns to this file");
-  app->add_option("--svg", o->svg, "draw them into this file");
-  app->callback([o, &settings, &command] { command = [o, &settings] { return run_homa_simulate(settings, *o); }; });
+  app.add_option("--setup", o->setup,
+                 "sigcomm18 (144 hosts, two tiers, 10 Gb/s), sigcomm18-host (the same with production's sender queue), atc21 (40 "
+                 "hosts on a switch, 25 Gb/s) or rack16 (one rack of sigcomm18)")
+      .show_default();
+  app.add_option("--workload", o->workload, "the message lengths: w1 (shortest) to w5").show_default();
+  app.add_option("--load", o->load, "share of the links (default 0.8); for atc21 of its published rates (default 1)");
+  app.add_option("--seed", o->seed, "of the generator").show_default();
+  app.add_option("--transport", o->transport, "homa, or a baseline: fifo, window or oracle").show_default();
+  app.add_option("--priorities", o->priorities, "how many levels the network has, 1 to 8").show_default();
+  app.add_option("--overcommit", o->overcommit, "how many senders a receiver grants at once (default: as published)");
+  app.add_flag("--no-srpt", o->no_srpt, "senders serve messages in order of creation");
+  app.add_option("--fifo", o->fifo_permille, "share of grants and packets for the oldest message, in thousandths");
+  app.add_option("--warmup-ms", o->warmup_ms, "simulated time before the measured one");
+  app.add_option("--end-ms", o->end_ms, "simulated time at which the measured one ends");
+  app.add_option("--csv", o->csv, "write the slowdowns to this file");
+  app.add_option("--svg", o->svg, "draw them into this file");
+  app.when_chosen([o, &settings, &command] { command = [o, &settings] { return run_homa_simulate(settings, *o); }; });
 }
 
 }  // namespace
 
-void add_homa_commands(CLI::App& app, const Settings& settings, std::function<int()>& command) {
-  CLI::App* group = app.add_subcommand("homa", "a message transport in which short messages overtake long ones");
-  group->require_subcommand(1)->fallthrough();
-  group->footer("Example:\n  godwit homa bench");
-  add_homa_network_commands(*group, settings, command);
-  add_simulate(*group, settings, command);
-  for (CLI::App* verb : group->get_subcommands(nullptr)) verb->fallthrough();
+void add_homa_commands(Command app, const Settings& settings, std::function<int()>& command) {
+  Command group = app.add_group("homa", "a message transport in which short messages overtake long ones");
+  group.footer("Example:\n  godwit homa bench");
+  add_homa_network_commands(group, settings, command);
+  add_simulate(group, settings, command);
 }
 
 }  // namespace godwit::cli

@@ -4,15 +4,12 @@
 
 #include <functional>
 
+#include "cli/command_line.h"
 #include "cli/host_run.h"
-
-namespace CLI {
-class App;
-}
 
 namespace godwit::cli {
 
 // Adds the verbs to the group; the one that is chosen leaves in `command` what is to be run.
-void add_homa_network_commands(CLI::App& group, const Settings& settings, std::function<int()>& command);
+void add_homa_network_commands(Command group, const Settings& settings, std::function<int()>& command);
 
 }  // namespace godwit::cli

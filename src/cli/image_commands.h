@@ -3,15 +3,12 @@
 
 #include <functional>
 
+#include "cli/command_line.h"
 #include "cli/host_run.h"
-
-namespace CLI {
-class App;
-}
 
 namespace godwit::cli {
 
 // Adds the group; the verb that is chosen leaves in `command` what is to be run. Both outlive the app.
-void add_image_commands(CLI::App& app, const Settings& settings, std::function<int()>& command);
+void add_image_commands(Command app, const Settings& settings, std::function<int()>& command);
 
 }  // namespace godwit::cli

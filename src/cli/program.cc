@@ -3,9 +3,8 @@
 #include <functional>
 #include <optional>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/casync_command.h"
+#include "cli/command_line.h"
 #include "cli/homa_commands.h"
 #include "cli/image_commands.h"
 #include "cli/volume_commands.h"
@@ -14,10 +13,11 @@ namespace godwit::cli {
 
 int run_program(int argc, char** argv) {
   if (const std::optional<int> code = run_as_casync(argc, argv)) return *code;
-  CLI::App app("Keeps state alive while the machines under it change.", "godwit");
-  app.set_version_flag("--version", "godwit " GODWIT_VERSION);
+  CommandLine line("Keeps state alive while the machines under it change.", "godwit");
+  Command app = line.program();
+  app.version("godwit " GODWIT_VERSION);
   app.footer("Example:\n  godwit volume serve disk.img\n\nExit codes: 0 done, 1 failed, 2 wrong usage.");
-  app.require_subcommand(1);
+  app.require_verb();
   Settings settings;
   app.add_option("--data", settings.data,
                  "the data directory: what makes this process a host (default ~/.local/state/godwit, for root /var/lib/godwit)");
@@ -29,11 +29,7 @@ int run_program(int argc, char** argv) {
   add_volume_commands(app, settings, command);
   add_image_commands(app, settings, command);
   add_homa_commands(app, settings, command);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kDone : kUsage;
-  }
+  if (const std::optional<int> ended = line.parse(argc, argv, kUsage)) return *ended;
   return command();
 }
 

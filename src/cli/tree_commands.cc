@@ -12,8 +12,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
-
 #include "base/check.h"
 #include "chunks/driver/index_file.h"
 #include "chunks/driver/indexed_archive.h"
@@ -223,24 +221,23 @@ int run_tree_digest(Console& console, TreeInput input) {
   return kDone;
 }
 
-void add_archive_options(CLI::App& app, TreeOptions& options) {
-  app.add_option("--with", options.with, "keep this feature or group; may be repeated (default: best)")->allow_extra_args(false);
-  app.add_option("--without", options.without, "leave this feature or group out; may be repeated")->allow_extra_args(false);
-  app.add_option("--exclude-nodump", options.exclude_nodump, "leave out what has chattr's +d")->capture_default_str();
-  app.add_option("--exclude-submounts", options.exclude_submounts, "leave out what is mounted below")->capture_default_str();
-  app.add_option("--exclude-file", options.exclude_file, "obey .caexclude files")->capture_default_str();
+void add_archive_options(Command app, TreeOptions& options) {
+  app.add_option("--with", options.with, "keep this feature or group; may be repeated (default: best)").one_each();
+  app.add_option("--without", options.without, "leave this feature or group out; may be repeated").one_each();
+  app.add_option("--exclude-nodump", options.exclude_nodump, "leave out what has chattr's +d").show_default();
+  app.add_option("--exclude-submounts", options.exclude_submounts, "leave out what is mounted below").show_default();
+  app.add_option("--exclude-file", options.exclude_file, "obey .caexclude files").show_default();
   app.add_option("--uid-shift", options.uid_shift, "yes (by the folder's owner), or what to take off each owner's number");
   app.add_option("--uid-range", options.uid_range, "owners' numbers modulo this");
   app.add_option("--what", options.what, "archive, archive-index, directory, blob or blob-index, whatever the name says");
 }
 
-void add_extract_options(CLI::App& app, TreeOptions& options) {
+void add_extract_options(Command app, TreeOptions& options) {
   app.add_option("--with", options.with, "set this feature or group; may be repeated (default: all that the archive has)")
-      ->allow_extra_args(false);
-  app.add_option("--without", options.without, "do not set this feature or group; may be repeated")->allow_extra_args(false);
-  app.add_option("--delete", options.remove_others, "remove what the archive does not have")->capture_default_str();
-  app.add_option("--undo-immutable", options.undo_immutable, "take chattr's +i and +a off what is in the way")
-      ->capture_default_str();
+      .one_each();
+  app.add_option("--without", options.without, "do not set this feature or group; may be repeated").one_each();
+  app.add_option("--delete", options.remove_others, "remove what the archive does not have").show_default();
+  app.add_option("--undo-immutable", options.undo_immutable, "take chattr's +i and +a off what is in the way").show_default();
   app.add_option("--uid-shift", options.uid_shift, "yes (by the folder's owner), or what to add to each owner's number");
   app.add_option("--uid-range", options.uid_range, "owners' numbers modulo this");
   app.add_option("--what", options.what, "archive, archive-index, blob or blob-index, whatever the name says");
@@ -308,7 +305,7 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
   return code;
 }
 
-static void add_text_command(CLI::App& image, const Settings& settings, std::function<int()>& command, std::string_view verb,
+static void add_text_command(Command image, const Settings& settings, std::function<int()>& command, std::string_view verb,
                              chunks::TreeText form, std::string_view about) {
   struct Options {
     TreeOptions tree;
@@ -317,17 +314,17 @@ static void add_text_command(CLI::App& image, const Settings& settings, std::fun
     std::string subpath;
   };
   auto o = std::make_shared<Options>();
-  CLI::App* app = image.add_subcommand(std::string(verb), std::string(about));
-  app->footer(fmt::format("Example:\n  godwit image {} root.caidx etc/hosts", verb));
-  app->add_option("ARCHIVE", o->name, "an archive, archive index or folder (default: this folder)");
-  app->add_option("SUBPATH", o->subpath, "only this node of the archive");
-  app->add_option("--recursive", o->tree.recursive, "no: only what lies directly in it")->type_name("yes|no");
-  app->add_option("--store", o->store.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
-  app->add_option("--extra-store", o->store.extra_stores, "another store, asked for what the first has not; may be repeated");
-  app->add_option("--rate-limit-bps", o->store.rate_limit, "bytes per second from a remote, like 500000 or 1M");
-  app->add_option("--digest", o->tree.digest, "of a folder's files: sha512-256 or sha256")->capture_default_str();
-  add_archive_options(*app, o->tree);
-  app->callback([o, form, &settings, &command] {
+  Command app = image.add_verb(std::string(verb), std::string(about));
+  app.footer(fmt::format("Example:\n  godwit image {} root.caidx etc/hosts", verb));
+  app.add_option("ARCHIVE", o->name, "an archive, archive index or folder (default: this folder)");
+  app.add_option("SUBPATH", o->subpath, "only this node of the archive");
+  app.add_option("--recursive", o->tree.recursive, "no: only what lies directly in it").type_name("yes|no");
+  app.add_option("--store", o->store.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
+  app.add_option("--extra-store", o->store.extra_stores, "another store, asked for what the first has not; may be repeated");
+  app.add_option("--rate-limit-bps", o->store.rate_limit, "bytes per second from a remote, like 500000 or 1M");
+  app.add_option("--digest", o->tree.digest, "of a folder's files: sha512-256 or sha256").show_default();
+  add_archive_options(app, o->tree);
+  app.when_chosen([o, form, &settings, &command] {
     command = [o, form, &settings] {
       return run_with_tree(settings, o->store, o->tree, o->name, o->subpath, [&](Console& console, TreeInput input) {
         return run_tree_text(console, o->tree, std::move(input), form);
@@ -336,7 +333,7 @@ static void add_text_command(CLI::App& image, const Settings& settings, std::fun
   });
 }
 
-void add_tree_commands(CLI::App& image, const Settings& settings, std::function<int()>& command) {
+void add_tree_commands(Command image, const Settings& settings, std::function<int()>& command) {
   using chunks::TreeText;
   add_text_command(image, settings, command, "list", TreeText::list, "what a tree holds, modes and names");
   add_text_command(image, settings, command, "mtree", TreeText::mtree, "what a tree holds, in mtree(5)'s form");

@@ -10,12 +10,9 @@
 #include "chunks/core/archive_decoder.h"
 #include "chunks/core/feature_flags.h"
 #include "chunks/driver/tree_archive.h"
+#include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/image_run.h"
-
-namespace CLI {
-class App;
-}
 
 namespace godwit::cli {
 
@@ -50,8 +47,8 @@ struct TreeOptions {
   // `folder` is where `--uid-shift=yes` takes the shift from: its owner's number without the last 16 bits.
   Result<chunks::UidShift> shift(const std::string& folder) const;
 };
-void add_archive_options(CLI::App& app, TreeOptions& options);
-void add_extract_options(CLI::App& app, TreeOptions& options);
+void add_archive_options(Command app, TreeOptions& options);
+void add_extract_options(Command app, TreeOptions& options);
 
 // A tree's archive on the way in: all of it or a sub-tree, from a file, an index, or a folder that is encoded on the way.
 class TreeInput {
@@ -87,6 +84,6 @@ int run_tree_text(Console& console, const TreeOptions& options, TreeInput input,
 int run_tree_digest(Console& console, TreeInput input);
 
 // Adds list, mtree and stat to the group `image`.
-void add_tree_commands(CLI::App& image, const Settings& settings, std::function<int()>& command);
+void add_tree_commands(Command image, const Settings& settings, std::function<int()>& command);
 
 }  // namespace godwit::cli
