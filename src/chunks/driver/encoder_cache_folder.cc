@@ -29,7 +29,7 @@ std::string EncoderCacheFolder::file_of(const std::string& tree, FeatureFlags fe
 
 EncoderCache EncoderCacheFolder::load(const std::string& tree, FeatureFlags features, const ChunkSizes& sizes,
                                       Digest digest) const {
-  const EncoderCache nothing{.sizes = sizes, .digest = digest, .chunks = {}};
+  EncoderCache nothing{.sizes = sizes, .digest = digest, .chunks = {}};
   // What it says becomes part of an image unread: it has to be our own word, which read_cache_file() sees to.
   const std::optional<Bytes> bytes = read_cache_file(file_of(tree, features, sizes, digest), kEncoderCacheBytesMax);
   if (!bytes) return nothing;
