@@ -36,7 +36,7 @@ build: ## the release program, build/release/bin/godwit
 demo: ## a 1 GiB volume moves to another host while it is written, and proves it
 	@scripts/packages.sh build demo
 	@$(stage) configure cmake --preset release $(release_tests) --log-level=WARNING
-	@$(stage) build cmake --build --preset release --target godwit demo_client -j $(JOBS)
+	@$(stage) build cmake --build --preset release --target demo_godwit demo_client -j $(JOBS)
 	@scripts/demo.sh
 
 test: ## everything that shows that it works, on the release objects

@@ -1,7 +1,7 @@
 // Incast: many hosts answer one at the same moment, over Homa. `bench_homa_incast SENDERS SIZE ROUNDS`: each sender is a
 // transport with a thread of its own that answers a short request with SIZE bytes; how long each answer took from the round's
-// begin. Beside it: `bench_homa_peers incast-tcp`.
-#include <atomic>
+// begin. The senders may be in another network namespace, as homa_peer.h says. Beside it: `bench_homa_peers incast-tcp`.
+#include <thread>
 
 #include <godwit/homa.hpp>
 
@@ -14,10 +14,19 @@ namespace homa = godwit::homa;
 
 constexpr std::uint16_t kPort = 99;
 
-std::unique_ptr<homa::Transport> open(bool threaded) {
-  homa::Outcome<std::unique_ptr<homa::Transport>> transport = homa::Transport::open({.bind = "127.0.0.1", .threaded = threaded});
+std::unique_ptr<homa::Transport> open(const std::string& address, bool threaded) {
+  homa::Outcome<std::unique_ptr<homa::Transport>> transport = homa::Transport::open({.bind = address, .threaded = threaded});
   must(transport.has_value(), "open");
   return std::move(*transport);
+}
+
+std::unique_ptr<homa::Transport> open_sender() {
+  std::unique_ptr<homa::Transport> sender;
+  std::thread([&] {
+    enter_server_network();
+    sender = open(server_address(), true);
+  }).join();
+  return sender;
 }
 
 }  // namespace
@@ -29,13 +38,13 @@ int main(int argc, char** argv) {
     return std::fprintf(stderr, "usage: bench_homa_incast SENDERS SIZE ROUNDS\n"), 2;
   std::vector<std::unique_ptr<homa::Transport>> servers;
   for (int i = 0; i < senders; ++i) {
-    servers.push_back(open(true));
+    servers.push_back(open_sender());
     homa::Transport& server = *servers.back();
     must(server.serve(kPort, [&server, size](homa::Request request) { (void)request.reply(server.make_message(size)); })
              .has_value(),
          "serve");
   }
-  const std::unique_ptr<homa::Transport> client = open(false);
+  const std::unique_ptr<homa::Transport> client = open(std::getenv("BENCH_SERVER_NETNS") == nullptr ? server_address() : "", false);
   std::vector<double> took;
   int lost = 0;
   const std::byte go{1};

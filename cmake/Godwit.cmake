@@ -73,24 +73,35 @@ function(godwit_library folder)
   endif()
 endfunction()
 
+# godwit_group(image "image_|tree_" deps…) makes godwit_cli_image of those sources of src/cli whose names begin so: whoever needs the
+# verbs of one group alone does not build the engines of the others.
+function(godwit_group name names)
+  get_target_property(all godwit_cli SOURCES)
+  set(sources ${all})
+  list(FILTER sources INCLUDE REGEX "/src/cli/(${names})[a-z_]*\\.cc$")
+  list(REMOVE_ITEM all ${sources})
+  set_target_properties(godwit_cli PROPERTIES SOURCES "${all}")
+  add_library(godwit_cli_${name} STATIC ${sources})
+  target_link_libraries(godwit_cli_${name} PUBLIC godwit_cli ${ARGN})
+  target_precompile_headers(godwit_cli_${name} REUSE_FROM godwit_base)
+endfunction()
+
 function(godwit_program)
   add_executable(godwit src/cli/main.cc)
-  target_link_libraries(godwit PRIVATE godwit_cli)
+  target_link_libraries(godwit PRIVATE godwit_cli_image godwit_cli_homa)
   target_precompile_headers(godwit REUSE_FROM godwit_base)
   install(TARGETS godwit RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endfunction()
 
 # How tests are compiled: cheaply, for most of a build's time goes into them. They are checked by the sanitizers like what they
-# test, but not optimised there, and their branches are nothing for a fuzzer to count.
+# test, but optimised nowhere, and their branches are nothing for a fuzzer to count.
 function(godwit_test_options target)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND GODWIT_SANITIZE)
+  if(GODWIT_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Release")
     target_compile_options(${target} PRIVATE -O0)
-    if(GODWIT_FUZZ)
-      target_compile_options(${target} PRIVATE -fno-sanitize=fuzzer-no-link)
-    endif()
-  elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
-    target_compile_options(${target} PRIVATE -O1)
+  endif()
+  if(GODWIT_FUZZ)
+    target_compile_options(${target} PRIVATE -fno-sanitize=fuzzer-no-link)
   endif()
   target_link_libraries(${target} PRIVATE GTest::gtest)
 endfunction()

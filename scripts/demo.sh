@@ -5,7 +5,7 @@
 # Needs: mkfs.ext4, e2fsck, debugfs (e2fsprogs). Leaves no process and no file behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-GODWIT=$PWD/build/release/bin/godwit
+GODWIT=$PWD/build/release/bin/demo_godwit  # godwit with the verbs for volumes alone
 CLIENT=$PWD/build/release/bin/demo_client
 RATE=${DEMO_RATE:-500}          # records a second
 SIZE_MB=${DEMO_SIZE_MB:-1024}

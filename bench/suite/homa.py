@@ -104,24 +104,37 @@ def echoes(world):
             where = ", both sides on one core" if one_core else ""
             print_echoes(world, f"Echo of {size} B, {outstanding} under way{where}", medians, missing)
             judge_echoes(size, outstanding, one_core, medians)
-    incast(world)
+    incast(world, over_link=False)
+    incast(world, over_link=True)
     beside_bulk(world, [c for c in ("godwit", "tcp", "grpc") if c in there])
 
 
-def incast(world):
-    """Many answer one at the same moment, each from a thread with a socket of its own."""
+def incast(world, over_link):
+    """Many answer one at the same moment, each from a thread with a socket of its own: over loopback, where nothing is ever in
+    excess and processors alone decide, or over a link of 1 Gb/s through a port that holds 150 kB, which is what incast is about."""
     senders, size = INCAST
-    rounds = max(10, int(200 * world.options.homa_seconds))
-    commands = {"godwit": (os.path.join(os.path.dirname(world.godwit), "bench_homa_incast"), senders, size, rounds),
-                "tcp": (world.homa_peers, "incast-tcp", senders, size, rounds)}
+    folder = os.path.dirname(world.godwit)
+    if over_link:
+        rounds = max(10, int(50 * world.options.homa_seconds))
+        commands = {c: (link_script(world), "incast", folder, senders, size, rounds, c) for c in ("godwit", "tcp")}
+    else:
+        rounds = max(10, int(200 * world.options.homa_seconds))
+        commands = {"godwit": (os.path.join(folder, "bench_homa_incast"), senders, size, rounds),
+                    "tcp": (world.homa_peers, "incast-tcp", senders, size, rounds)}
+    title = f"Incast: {senders} senders of {size} B to one, " + ("on 1 Gb/s" if over_link else "loopback")
     runs = {c: [] for c in commands}
     for _ in range(world.rounds):
         for contender, command in commands.items():
-            runs[contender].append(last_json(run_timed(*command)[2]))
+            done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+            if done.returncode == 77:
+                print(f"\n{title}: not measured, {done.stderr.strip()}")
+                return
+            if done.returncode != 0:
+                raise RuntimeError(f"{command}: {done.stderr[-500:]}")
+            runs[contender].append(last_json(done.stdout))
     medians = {c: {key: median([run[key] for run in found]) for key in ("p50_us", "p99_us", "cpu_us_per_call")}
                for c, found in runs.items()}
     lost = sum(run["lost"] for run in runs["godwit"])
-    title = f"Incast: {senders} senders of {size} B to one"
     for contender, m in medians.items():
         world.row("homa", title, contender=contender, lost=lost if contender == "godwit" else 0, **m)
     world.table(title, ("", "p50 us", "p99 us", "CPU us"),
@@ -131,18 +144,22 @@ def incast(world):
     print(f"  nothing lost: {verdict(lost == 0)}, {lost} of {sum(run['messages'] + run['lost'] for run in runs['godwit'])}")
 
 
+def link_script(world):
+    return os.path.join(world.root, "bench", "homa_link.sh")
+
+
 def beside_bulk(world, contenders):
     """100 B echoes beside a stream that fills a link of 1 Gb/s between two network namespaces."""
-    script = os.path.join(world.root, "bench", "homa_beside_bulk.sh")
     runs = {c: [] for c in contenders}
     for _ in range(world.rounds):
-        done = subprocess.run([script, os.path.dirname(world.godwit), str(max(1, world.options.homa_seconds)), *contenders],
+        done = subprocess.run([link_script(world), "bulk", os.path.dirname(world.godwit), str(max(1, world.options.homa_seconds)),
+                               *contenders],
                               capture_output=True, text=True, check=False)
         if done.returncode == 77:
             print(f"\n100 B beside a bulk stream: not measured, {done.stderr.strip()}")
             return
         if done.returncode != 0:
-            raise RuntimeError(f"homa_beside_bulk.sh: {done.stderr[-500:]}")
+            raise RuntimeError(f"homa_link.sh: {done.stderr[-500:]}")
         for line in done.stdout.splitlines():
             run = json.loads(line)
             runs[run["what"]].append(run)

@@ -180,13 +180,18 @@ int run_homa_tc(const Settings& settings, const HomaTcOptions& options) {
   if (!mbps) return console.error(Error(ErrorKind::usage, dev + " does not tell its speed: say it with --mbps"));
   std::vector<std::string> commands;
   commands.push_back(fmt::format("tc qdisc replace dev {} root handle 1: htb default 12", dev));
-  commands.push_back(fmt::format("tc class replace dev {} parent 1: classid 1:1 htb rate {}mbit ceil {}mbit", dev, *mbps, *mbps));
+  // With htb's own burst, a packet's worth, the kernel sets a timer for every packet: more of the processor than sending it
+  // takes.
+  const std::uint64_t burst = std::max<std::uint64_t>(4 * 1514, std::uint64_t{*mbps} * 16);  // 128 us of the link
+  const std::string bursts = fmt::format("burst {} cburst {}", burst, burst);
+  commands.push_back(
+      fmt::format("tc class replace dev {} parent 1: classid 1:1 htb rate {}mbit ceil {}mbit {}", dev, *mbps, *mbps, bursts));
   // What a class is sure of is little; what is left goes to the most urgent one (htb's prio 0) that has packets.
   const std::uint32_t sure_kbit = std::max(1U, *mbps * 1000 / 100);
   for (int p = 7; p >= 0; --p) {
     commands.push_back(
-        fmt::format("tc class replace dev {} parent 1:1 classid 1:1{} htb rate {}kbit ceil {}mbit prio {} quantum 3000", dev, p,
-                    sure_kbit, *mbps, 7 - p));
+        fmt::format("tc class replace dev {} parent 1:1 classid 1:1{} htb rate {}kbit ceil {}mbit {} prio {} quantum 3000", dev,
+                    p, sure_kbit, *mbps, bursts, 7 - p));
     commands.push_back(fmt::format(
         "tc filter add dev {} parent 1: protocol ip prio 1 u32 match ip protocol 17 0xff match u8 {:#04x} 0xe0 at 1 flowid 1:1{}",
         dev, p << 5, p));

@@ -1,18 +1,10 @@
 #include "cli/program.h"
 
-#include <functional>
 #include <optional>
-
-#include "cli/casync_command.h"
-#include "cli/command_line.h"
-#include "cli/homa_commands.h"
-#include "cli/image_commands.h"
-#include "cli/volume_commands.h"
 
 namespace godwit::cli {
 
-int run_program(int argc, char** argv) {
-  if (const std::optional<int> code = run_as_casync(argc, argv)) return *code;
+int run_program(int argc, char** argv, std::span<const AddGroup> groups) {
   CommandLine line("Keeps state alive while the machines under it change.", "godwit");
   Command app = line.program();
   app.version("godwit " GODWIT_VERSION);
@@ -26,9 +18,7 @@ int run_program(int argc, char** argv) {
                  "error, warn, info, debug or trace, on stderr (default: GODWIT_LOG, or warn)");
   app.add_flag("--log-json", settings.log_json, "logs as JSON");
   std::function<int()> command;
-  add_volume_commands(app, settings, command);
-  add_image_commands(app, settings, command);
-  add_homa_commands(app, settings, command);
+  for (const AddGroup add_group : groups) add_group(app, settings, command);
   if (const std::optional<int> ended = line.parse(argc, argv, kUsage)) return *ended;
   return command();
 }

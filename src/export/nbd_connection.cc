@@ -14,7 +14,7 @@ namespace {
 
 // One gathered write: below IOV_MAX spans, and few enough bytes that their buffers come back while they are still in the caches.
 constexpr std::size_t kSpansMax = 512;
-constexpr std::size_t kGatherBytesHigh = 1024 * 1024;
+constexpr std::size_t kGatherBytesHigh = 256 * 1024;
 // A client whose socket is always ready lets the others have their turn after this many rounds.
 constexpr int kRoundsMax = 16;
 constexpr std::size_t kAskedBytesHigh = 4 * 1024;

@@ -24,7 +24,10 @@ namespace godwit::net {
 namespace {
 
 // System calls of one direction in a row before others have their turn: a peer as fast as we are would keep the loop for itself.
-constexpr int kRoundsPerTurn = 16;
+// Few when reading: what came before is answered while more comes.
+constexpr int kReadsPerTurn = 3;
+constexpr int kWritesPerTurn = 16;
+constexpr int kUnixQueueBytes = 1024 * 1024;
 
 void set_option(int socket, int level, int name, int value) {
   // A socket that does not know an option works without it.
@@ -203,7 +206,7 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
       if (closed_) {
         room_ = nullptr;
         finish<std::size_t>(reader_, fail(cancelled("read from")));
-      } else if (round == kRoundsPerTurn) {
+      } else if (round == kReadsPerTurn) {
         post_turn(reader_, &Connection::run_reader);
         break;
       } else {
@@ -235,7 +238,7 @@ class Connection final : public Waiter, public std::enable_shared_from_this<Conn
         finish<void>(writer_, fail(cancelled("write to")));
       } else if (writer_.spans.empty()) {
         finish<void>(writer_, {});
-      } else if (round >= kRoundsPerTurn) {
+      } else if (round >= kWritesPerTurn) {
         post_turn(writer_, &Connection::run_writer);
         break;
       } else {
@@ -349,6 +352,10 @@ std::unique_ptr<Stream> make_stream(Reactor& reactor, int descriptor) {
     set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, 15);
     set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, 5);
     set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  } else if (family == AF_UNIX) {
+    // Writing goes on only when three quarters of the queue are free: with the usual 208 KiB either end would often wait for the
+    // other. The kernel's own bound (net.core.wmem_max) still holds.
+    set_option(descriptor, SOL_SOCKET, SO_SNDBUF, kUnixQueueBytes);
   }
   return std::make_unique<StreamSocket>(std::make_shared<Connection>(reactor, descriptor));
 }

@@ -31,11 +31,12 @@ struct Pair {
 Pair make_pair(EventLoop& loop, int buffer_bytes = 0) {
   int sockets[2];
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+  Pair pair{loop.adopt(sockets[0]), loop.adopt(sockets[1])};
   for (int socket : sockets)
     if (buffer_bytes > 0) {
       EXPECT_EQ(::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof buffer_bytes), 0);
     }
-  return {loop.adopt(sockets[0]), loop.adopt(sockets[1])};
+  return pair;
 }
 
 // Reads until the end and keeps everything.

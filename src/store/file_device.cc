@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "store/inline_writes.h"
 #include "store/request_range.h"
 
 namespace godwit::store {
@@ -148,7 +149,7 @@ std::uint64_t weight_of_write(std::uint64_t length, Durability durability) {
 class FileDevice final : public BlockDevice {
  public:
   FileDevice(std::unique_ptr<DiskFile> file, net::Scheduler& scheduler, net::Workers& workers)
-      : requests_(std::make_shared<Requests>(std::move(file), scheduler, workers)) {}
+      : requests_(std::make_shared<Requests>(std::move(file), scheduler, workers)), scheduler_(scheduler) {}
   ~FileDevice() override { requests_->end(); }
 
   std::uint64_t size() const override { return requests_->file().size(); }
@@ -164,6 +165,12 @@ class FileDevice final : public BlockDevice {
 
   void write(std::uint64_t offset, ConstBytes from, Durability durability, Done<void> done) override {
     if (auto error = change_error("write", name(), offset, from.size(), *this)) return refuse(std::move(done), *error);
+    if (durability == Durability::written)
+      if (const Instant now = scheduler_.now(); inline_writes_.allows(offset, from.size(), now)) {
+        Result<void> result = requests_->file().write(offset, from, durability);
+        inline_writes_.handle_written(now, scheduler_.now());
+        return requests_->finish(std::move(done), std::move(result));
+      }
     requests_->submit({[=](DiskFile& file) { return file.write(offset, from, durability); },
                        weight_of_write(from.size(), durability),
                        std::move(done),
@@ -243,6 +250,8 @@ class FileDevice final : public BlockDevice {
   }
 
   std::shared_ptr<Requests> requests_;
+  net::Scheduler& scheduler_;
+  InlineWrites inline_writes_;
   std::vector<Done<void>> flushes_waiting_;
   bool flush_running_ = false;
 };

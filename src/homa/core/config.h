@@ -47,7 +47,10 @@ struct Config {
   bool adapt_link = false;
   // The estimate of the link errs on the slow side; without it queues build at the card.
   std::uint32_t link_margin_permille = 10;
+  // How long what was handed over may wait at the card when the next packet follows it: this, or the time of that many full
+  // packets on a slow link, where a thread wakes too late to hand over each by itself.
   Duration max_nic_queue{2'000};
+  std::uint32_t nic_queue_packets = 0;
   // A message with fewer bytes left to send is not paced.
   std::uint32_t throttle_min_bytes = 1000;
   // Share of the paced packets that goes to the oldest message rather than to the shortest.

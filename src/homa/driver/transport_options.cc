@@ -53,6 +53,7 @@ Result<DriverOptions> driver_options(const TransportOptions& options, LinkFacts&
   config.adapt_rtt_bytes = !options.rtt_bytes && !facts.is_loopback;
   config.adapt_link = !options.link_mbps && !facts.speed_mbps && !facts.is_loopback;
   config.max_nic_queue = Duration::microseconds(20);
+  config.nic_queue_packets = 5;
   config.num_priorities = options.priorities;
   config.tick = {options.tick.count()};
   config.allow_freeze = options.allow_freeze;

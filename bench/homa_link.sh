@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# 100 B echoes beside four streams of 1 MB echoes that fill a link of 1 Gb/s: two network namespaces, a veth pair, and the queues of
-# `godwit homa tc` on both ends. Each contender runs alone with both loads; a line of JSON each for the short echoes.
-#   bench/homa_beside_bulk.sh BIN SECONDS CONTENDER...    of godwit, tcp, grpc
+# Homa and others over a link of 1 Gb/s: two network namespaces, a veth pair, and the queues of `godwit homa tc` on both ends. A
+# line of JSON for each contender.
+#   bench/homa_link.sh bulk BIN SECONDS CONTENDER...              of godwit, tcp, grpc: 100 B echoes beside four streams of 1 MB
+#     echoes that fill the link; tells the short ones
+#   bench/homa_link.sh incast BIN SENDERS SIZE ROUNDS CONTENDER   of godwit, tcp: as many answers at the same moment, through a port
+#     that holds 150 kB of each priority, about what a switch has: what comes in excess is dropped
 # Needs the right to make namespaces (root, or user namespaces) and the kernel's htb; else it says so and exits with 77.
 set -euo pipefail
-bin=$1 seconds=$2
-shift 2
+scenario=$1 bin=$2
 if [ -z "${INSIDE-}" ]; then
   unshare --user --map-root-user --net --mount true 2>/dev/null || { echo "no network namespaces here" >&2; exit 77; }
-  INSIDE=1 exec unshare --user --map-root-user --net --mount "$0" "$bin" "$seconds" "$@"
+  INSIDE=1 exec unshare --user --map-root-user --net --mount "$0" "$@"
 fi
 work=$(mktemp -d)
 children=()
@@ -31,7 +33,22 @@ there ip address add 10.77.0.2/24 dev right && there ip link set right up && the
 "$bin/godwit" homa tc left --mbps 1000 | sh || { echo "no htb here" >&2; exit 77; }
 there "$bin/godwit" homa tc right --mbps 1000 | there sh
 
+shift 2
+
 export BENCH_SERVER_ADDRESS=10.77.0.2 BENCH_SERVER_NETNS=/proc/$other/ns/net
+
+if [ "$scenario" = incast ]; then
+  for class in 0 1 2 3 4 5 6 7; do there tc qdisc add dev right parent "1:1$class" bfifo limit 150000; done
+  case $4 in
+    godwit) "$bin/bench_homa_incast" "$1" "$2" "$3" ;;
+    tcp) "$bin/bench_homa_peers" incast-tcp "$1" "$2" "$3" ;;
+    *) echo "no contender is called $4" >&2; exit 2 ;;
+  esac
+  exit
+fi
+
+seconds=$1
+shift
 echoes() {  # contender size outstanding seconds
   case $1 in
     godwit) "$bin/godwit" --json homa bench 10.77.0.2:9160 --size "$2" --outstanding "$3" --seconds "$4" --link-mbps 1000 ;;
