@@ -50,7 +50,6 @@ int complain(std::string_view text) {
   return kFailed;
 }
 
-// casync prints no digest where it has an encoder cache. We have none and need none for the same files; the words are taken.
 bool has_cache(const Line& line) {
   return line.cache_auto || !line.cache.empty();
 }
@@ -70,7 +69,13 @@ int make(const Line& line) {
   options.store = line.store;
   options.chunk_size = line.chunk_size;
   options.digest = line.tree.digest;
-  options.no_digest = has_cache(line);
+  const Result<TreeKind> kind = tree_kind(output, line.tree.what);
+  if (has_cache(line) && kind && *kind == TreeKind::none) return complain("make: a cache is for trees of files only");
+  // An archive without chunks is made anew each time; the words are taken.
+  if (kind && *kind == TreeKind::archive_index) {
+    options.cache = line.cache;
+    options.cache_auto = line.cache_auto;
+  }
   return run_image_make(line.settings, options);
 }
 
@@ -180,8 +185,8 @@ void add_options(Command app, Line& line) {
   app.add_option("--digest", line.tree.digest, "sha512-256 or sha256").show_default();
   app.add_option("--compression", line.store.compression, "of new chunks: zstd, xz or gzip").show_default();
   app.add_option("--seed", line.seeds, "what may hold some of the chunks").one_each();
-  app.add_option("--cache", line.cache, "taken, and not needed; no digest is printed then, as with casync");
-  app.add_flag("-c,--cache-auto", line.cache_auto, "the same");
+  app.add_option("--cache", line.cache, "of a tree: keep in this folder what need not be read again the next time");
+  app.add_flag("-c,--cache-auto", line.cache_auto, "the same in a folder of the user's own");
   app.add_option("--rate-limit-bps", line.store.rate_limit, "bytes per second to and from a remote, each, like 500000 or 1M");
   add_yes_no(app, "--exclude-nodump", line.tree.exclude_nodump, "leave out what has chattr's +d (default yes)");
   add_yes_no(app, "--exclude-submounts", line.tree.exclude_submounts, "leave out what is mounted below (default no)");

@@ -58,6 +58,11 @@ void add_make(Command group, const Settings& settings, std::function<int()>& com
   app.add_option("--digest", o->digest, "what names chunks: sha512-256 (the default) or sha256");
   app.add_option("--compression", o->store.compression, "of new chunks: zstd, xz, gzip or none").show_default();
   app.add_option("--compression-level", o->store.level, "of that method (default: zstd 3, xz 6, gzip 6)");
+  app.add_option(
+      "--cache", o->cache,
+      "of a tree: keep in this folder what it was cut into, and do not read again what has not changed; prints no digest");
+  app.add_flag("-c,--cache-auto", o->cache_auto,
+               "the same in GODWIT_CACHE/encoder, else XDG_CACHE_HOME/godwit/encoder, else ~/.cache/godwit/encoder");
   app.add_flag("--no-digest", o->no_digest, "do not compute the digest of the whole input, which one processor alone must do");
   app.add_flag("--no-sync", o->no_sync, "do not wait for the disk: a crash of the machine may lose what was stored");
   add_threads_option(app, o->threads);

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -14,6 +13,7 @@
 #include "chunks/driver/extract_blob.h"
 #include "chunks/driver/seed_cache.h"
 #include "cli/image_places.h"
+#include "cli/user_cache.h"
 #include "host/quantity.h"
 
 namespace godwit::cli {
@@ -49,15 +49,9 @@ void add_seeds(chunks::SeedMap& seeds, std::vector<std::string> paths, ImageRun&
 // Where the chunks of seeds are kept from run to run; nothing where they are not.
 std::optional<chunks::SeedCache> seed_cache_of(const std::string& chosen) {
   if (chosen == "no") return std::nullopt;
-  if (!chosen.empty()) return chunks::SeedCache(chosen);
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value != nullptr && *value == '/' ? value : "");
-  };
-  if (const std::string cache = variable("GODWIT_CACHE"); !cache.empty()) return chunks::SeedCache(cache + "/seeds");
-  if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty()) return chunks::SeedCache(cache + "/godwit/seeds");
-  if (const std::string home = variable("HOME"); !home.empty()) return chunks::SeedCache(home + "/.cache/godwit/seeds");
-  return std::nullopt;
+  const std::string folder = !chosen.empty() ? chosen : user_cache_folder("seeds");
+  if (folder.empty()) return std::nullopt;
+  return chunks::SeedCache(folder);
 }
 
 void show_extract_progress(ImageRun& run, const std::string& title, const chunks::ExtractBlob& extract, std::uint64_t size) {

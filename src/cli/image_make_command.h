@@ -15,8 +15,10 @@ struct MakeOptions {
   TreeOptions tree;
   StoreOptions store;
   std::string chunk_size;
-  std::string fixed;   // the size of a volume's blocks; chunks are then these, named by SHA-256
-  std::string digest;  // "": sha512-256
+  std::string fixed;        // the size of a volume's blocks; chunks are then these, named by SHA-256
+  std::string digest;       // "": sha512-256
+  std::string cache;        // the folder in which is kept what of trees need not be read again; "": nothing is kept …
+  bool cache_auto = false;  // … unless this says to keep it in the user's own
   bool no_digest = false;
   bool no_sync = false;
   unsigned threads = 0;

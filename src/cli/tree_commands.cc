@@ -87,15 +87,23 @@ Result<TreeKind> tree_kind(const std::string& name, const std::string& what) {
   return is_folder ? TreeKind::directory : TreeKind::none;
 }
 
-Result<FeatureFlags> TreeOptions::archive_features() const {
-  Result<FeatureFlags> flags = masked(*this, feature::kWithAll);  // normalized, all is best
+static Result<FeatureFlags> features_of(const TreeOptions& options, FeatureFlags by_default) {
+  Result<FeatureFlags> flags = masked(options, by_default);
   if (!flags) return flags;
-  const Result<chunks::Digest> digest_used = chunks::digest_of_name(digest);
-  if (!digest_used) return fail(digest_used.error());
-  if (exclude_nodump) *flags |= feature::kExcludeNoDump;
-  if (exclude_submounts) *flags |= feature::kExcludeSubmounts;
-  if (exclude_file) *flags |= feature::kExcludeFile;
-  return chunks::normalized(chunks::with_digest(*flags, *digest_used));
+  const Result<chunks::Digest> digest = chunks::digest_of_name(options.digest);
+  if (!digest) return fail(digest.error());
+  if (options.exclude_nodump) *flags |= feature::kExcludeNoDump;
+  if (options.exclude_submounts) *flags |= feature::kExcludeSubmounts;
+  if (options.exclude_file) *flags |= feature::kExcludeFile;
+  return chunks::normalized(chunks::with_digest(*flags, *digest));
+}
+
+Result<FeatureFlags> TreeOptions::archive_features() const {
+  return features_of(*this, feature::kWithAll);  // normalized, all is best
+}
+
+Result<FeatureFlags> TreeOptions::blob_features() const {
+  return features_of(*this, 0);
 }
 
 Result<FeatureFlags> TreeOptions::extraction_mask() const {

@@ -40,6 +40,8 @@ struct TreeOptions {
 
   // What --with, --without, --digest and the --exclude- options come to, normalized.
   Result<chunks::FeatureFlags> archive_features() const;
+  // The same for the index of a blob, which has no features but those of --with.
+  Result<chunks::FeatureFlags> blob_features() const;
   // What an extraction may set.
   Result<chunks::FeatureFlags> extraction_mask() const;
   // `folder` is where `--uid-shift=yes` takes the shift from: its owner's number without the last 16 bits.

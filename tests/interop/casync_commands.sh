@@ -14,7 +14,7 @@ unset CASYNC_STORE
 mkdir link
 ln -s "$program" link/casync
 make_ssh
-export CASYNC_SSH_PATH=$work/ssh TZ=UTC
+export CASYNC_SSH_PATH=$work/ssh TZ=UTC GODWIT_CACHE=$work/cache
 
 # What both work on: a blob, and a tree whose times do not depend on the run.
 mkdir origin
@@ -95,6 +95,9 @@ same "pull and push" "casync make --store=h:\$PWD/far.castr h:\$PWD/far.caibx bl
   "casync make --store=h:\$PWD/far.castr h:\$PWD/far.caidx tree" "casync list --store=h:\$PWD/far.castr h:\$PWD/far.caidx" \
   "casync extract --rate-limit-bps=100M --store=h:\$PWD/far.castr h:\$PWD/far.caidx copy3"
 same "an encoder cache prints no digest" "casync make --cache-auto t.caidx tree"
+same "an encoder cache in a folder" "casync make --cache=kept.cacac t.caidx tree" "casync make --cache=kept.cacac t.caidx tree" \
+  "echo more >>tree/small" "touch -d @1700000000 tree/small" "casync make --cache=kept.cacac t.caidx tree" "casync digest t.caidx" \
+  "casync make --cache=kept.cacac i.caibx blob" "casync make -c i.caibx blob"
 same "what does not fit" "casync" "casync nonsense" "casync gc" "casync make one.caibx two three" "casync make noending blob" \
   "casync make --digest=md5 i.caibx blob" "casync make --compression=brotli i.caibx blob" "casync make --chunk-size=32k i.caibx blob" \
   "casync make --with=nonsense t.catar tree" "casync make --what=blob i.caibx blob" "casync --rate-limit-bps=0 list tree" "casync extract none.caibx copy" \

@@ -55,6 +55,17 @@ check "casync extracts by URL" casync extract "$url/i.caibx" out4 --seed-output=
 check "  the blob is whole" cmp out4 blob
 check "we extract by URL" "$program" image extract "$url/i.caibx" out5
 check "  the blob is whole" cmp out5 blob
+mkdir -p tree/folder && echo one > tree/folder/file && echo two > tree/other
+casync make www/t.catar tree > /dev/null
+casync make www/t.caidx tree --store=www/default.castr > /dev/null
+for archive in t.catar t.caidx; do
+  check "a part of $archive is extracted by URL" "$program" image extract "$url/$archive" "part.$archive" folder/file
+  check "  it alone is there" test "$(cd "part.$archive" && echo *)$(cat "part.$archive/file")" = fileone
+  for verb in list mtree stat digest; do
+    check "$verb of a part by URL is what casync says" \
+      cmp <("$program" image "$verb" "$url/$archive" folder) <(casync "$verb" "www/$archive" folder --store=www/default.castr)
+  done
+done
 check "curl reads a range" curl -sf -r 10-19 "$url/i.caibx" -o range
 check "  it is that range" cmp <(tail -c +11 www/i.caibx | head -c 10) range
 check "curl keeps its connection" bash -c "curl -sv $url/i.caibx $url/i.caibx -o /dev/null -o /dev/null 2>&1 | grep -q 'Re-using existing connection'"

@@ -31,6 +31,17 @@ Result<std::size_t> ArchiveEncoder::read(MutableBytes out) {
   return filled;
 }
 
+Result<std::optional<ArchiveEncoder::Part>> ArchiveEncoder::next_part() {
+  if (is_done()) return std::nullopt;
+  pending_.clear();
+  pending_taken_ = 0;
+  if (Result<void> stepped = step(); !stepped) return fail(std::move(stepped).error());
+  const Part part{.records = pending_, .payload_size = std::exchange(payload_left_, 0)};
+  pending_taken_ = pending_.size();
+  offset_ += part.records.size() + part.payload_size;
+  return part;
+}
+
 // A file's item in its folder can be written as soon as its head is known: where its bytes will end is known then.
 Result<void> ArchiveEncoder::step() {
   const Result<ArchiveTree::Step> next = tree_.next();

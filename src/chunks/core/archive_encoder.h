@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +31,36 @@ class ArchiveTree {
   virtual Result<void> read_payload(MutableBytes into) = 0;
 };
 
+// What a file's bytes depend on, as it was when it was opened: a change of them shows in one of these.
+struct FileState {
+  std::uint64_t file_system = 0;
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t size = 0;
+  std::int64_t mtime_ns = 0;  // since 1970, as all three
+  std::int64_t ctime_ns = 0;
+  std::int64_t born_ns = 0;
+
+  friend bool operator==(const FileState&, const FileState&) = default;
+};
+
+// A file's bytes, to be read later or never.
+class ArchivePayload {
+ public:
+  virtual ~ArchivePayload() = default;
+  // Nothing where a change might not show.
+  virtual std::optional<FileState> state() const = 0;
+  // `into.size()` bytes from `offset` on; offsets rise from call to call. A file that ends before is an error.
+  virtual Result<void> read(std::uint64_t offset, MutableBytes into) = 0;
+};
+
+// Who gives files away instead of reading them when it is their turn.
+class LazyArchiveTree : public ArchiveTree {
+ public:
+  // Of the file last entered, once, in place of read_payload().
+  virtual std::unique_ptr<ArchivePayload> take_payload() = 0;
+};
+
 class ArchiveEncoder {
  public:
   // Borrows the tree for its own life.
@@ -37,6 +69,13 @@ class ArchiveEncoder {
   // Fills `out` from its front; fewer bytes than it holds only at the end, 0 when all is told. After an error it is spent.
   // ErrorKind::invalid for a tree that breaks ArchiveTree's promises or the format; else what the tree says.
   Result<std::size_t> read(MutableBytes out);
+  // In place of read(), for one who takes payload from the tree: the records up to a file's payload, or all of some node, and the
+  // size of the payload behind them, 0 where there is none. Nothing at the end. The records live until the next call.
+  struct Part {
+    ConstBytes records;
+    std::uint64_t payload_size = 0;
+  };
+  Result<std::optional<Part>> next_part();
   // Bytes given out so far.
   std::uint64_t offset() const { return offset_; }
 

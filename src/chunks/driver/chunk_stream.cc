@@ -202,8 +202,12 @@ class ChunkStream::Impl : public std::enable_shared_from_this<Impl> {
 
   void add_chunk(std::uint64_t end) {
     const std::size_t length = end - cut_up_to_;
-    batch_.push_back(
-        {.number = chunk_count_++, .offset = cut_up_to_ + skipped_, .count = 1, .data = ring_->at(cut_up_to_, length), .id = {}});
+    batch_.push_back({.number = chunk_count_++,
+                      .offset = cut_up_to_ + skipped_,
+                      .count = 1,
+                      .data = ring_->at(cut_up_to_, length),
+                      .known_length = 0,
+                      .id = {}});
     batch_bytes_ += length;
     segments_.push_back({.end = end});
     cut_up_to_ = end;
@@ -216,8 +220,12 @@ class ChunkStream::Impl : public std::enable_shared_from_this<Impl> {
       zeros_.resize(zero_chunk);
       zero_id_ = chunk_id_of(zeros_, options_.digest);
     }
-    const StreamChunk run{
-        .number = chunk_count_, .offset = cut_up_to_ + skipped_, .count = count, .data = zeros_, .id = zero_id_};
+    const StreamChunk run{.number = chunk_count_,
+                          .offset = cut_up_to_ + skipped_,
+                          .count = count,
+                          .data = zeros_,
+                          .known_length = 0,
+                          .id = zero_id_};
     chunk_count_ += count;
     skipped_ += count * zero_chunk;
     give({.chunks = {run}, .hold = shared_from_this()});
@@ -295,7 +303,7 @@ class ChunkStream::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void end() {
-    ChunkStreamEnd end{.size = written_ + skipped_, .chunk_count = chunk_count_, .digest = std::nullopt};
+    ChunkStreamEnd end{.size = written_ + skipped_, .chunk_count = chunk_count_, .digest = std::nullopt, .known_bytes = 0};
     if (options_.digest_stream) end.digest = stream_digest_.finish();
     sink_ = nullptr;
     std::exchange(done_, nullptr)(end);

@@ -24,9 +24,12 @@ using net::Done;
 struct StreamChunk {
   std::uint64_t number = 0;  // of the chunk in the stream
   std::uint64_t offset = 0;
-  std::uint64_t count = 1;  // more than one: so many chunks of zeros, one behind the other, all with this id and length
-  ConstBytes data;          // of one of them
+  std::uint64_t count = 1;         // more than one: so many chunks of zeros, one behind the other, all with this id and length
+  ConstBytes data;                 // of one of them
+  std::uint64_t known_length = 0;  // in place of data: the store has it, and nobody has read it
   ChunkId id;
+
+  std::uint64_t length() const { return data.empty() ? known_length : data.size(); }
 };
 
 // Some chunks that follow each other. Their data live while `hold` does; the ring fills, and reading stops, while it is held. To
@@ -40,6 +43,19 @@ struct ChunkStreamEnd {
   std::uint64_t size = 0;
   std::uint64_t chunk_count = 0;
   std::optional<ChunkId> digest;  // of the stream, where it was wanted
+  std::uint64_t known_bytes = 0;  // of chunks with a known_length
+};
+
+// Where chunks come from.
+class ChunkSource {
+ public:
+  // Gives up; what jobs still do is lost. Batches that are held stay valid.
+  virtual ~ChunkSource() = default;
+  // Batches come in any order. `done` comes when every batch has been given to `sink`, or at the first error.
+  virtual void start(std::function<void(ChunkBatch)> sink, Done<ChunkStreamEnd> done) = 0;
+  // Gives up: neither a batch nor `done` comes any more.
+  virtual void stop() = 0;
+  virtual std::uint64_t bytes_read() const = 0;
 };
 
 struct ChunkStreamOptions {
@@ -49,19 +65,16 @@ struct ChunkStreamOptions {
   unsigned threads = 1;  // of `workers`: how much is given to them at once
 };
 
-class ChunkStream {
+class ChunkStream final : public ChunkSource {
  public:
   // `workers` and `scheduler` outlive it.
   ChunkStream(std::unique_ptr<ByteSource> source, const ChunkStreamOptions& options, net::Workers& workers,
               net::Scheduler& scheduler);
-  // Gives up; what jobs still do is lost. Batches that are held stay valid.
-  ~ChunkStream();
+  ~ChunkStream() override;
 
-  // Batches come in any order. `done` comes when every batch has been given to `sink`, or at the first error.
-  void start(std::function<void(ChunkBatch)> sink, Done<ChunkStreamEnd> done);
-  // Gives up: neither a batch nor `done` comes any more.
-  void stop();
-  std::uint64_t bytes_read() const;
+  void start(std::function<void(ChunkBatch)> sink, Done<ChunkStreamEnd> done) override;
+  void stop() override;
+  std::uint64_t bytes_read() const override;
 
  private:
   class Impl;

@@ -27,18 +27,14 @@ class KnownIds {
 
 class MakeBlob::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  Impl(std::unique_ptr<ByteSource> source, std::unique_ptr<IndexFileWriter> index, ChunkStore& store,
-       const MakeBlobOptions& options, net::Workers& workers, net::Scheduler& scheduler)
-      : stream_(std::move(source), options.stream, workers, scheduler),
-        index_(std::move(index)),
-        store_(store),
-        options_(options),
-        workers_(workers) {}
+  Impl(std::unique_ptr<ChunkSource> source, std::unique_ptr<IndexFileWriter> index, ChunkStore& store,
+       const MakeBlobOptions& options, net::Workers& workers)
+      : source_(std::move(source)), index_(std::move(index)), store_(store), options_(options), workers_(workers) {}
 
   void start(Done<MakeBlobResult> done) {
     done_ = std::move(done);
     const std::weak_ptr<Impl> weak = weak_from_this();
-    stream_.start(
+    source_->start(
         [weak](ChunkBatch batch) {
           if (const auto self = weak.lock()) self->handle_batch(std::move(batch));
         },
@@ -48,10 +44,10 @@ class MakeBlob::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void give_up() {
-    stream_.stop();
+    source_->stop();
     done_ = nullptr;
   }
-  std::uint64_t bytes_read() const { return stream_.bytes_read(); }
+  std::uint64_t bytes_read() const { return source_->bytes_read(); }
   std::uint64_t new_bytes() const { return result_.new_bytes; }
 
  private:
@@ -59,7 +55,7 @@ class MakeBlob::Impl : public std::enable_shared_from_this<Impl> {
 
   void fail_with(Error error) {
     if (is_over()) return;
-    stream_.stop();
+    source_->stop();
     index_.reset();
     std::exchange(done_, nullptr)(fail(std::move(error)));
   }
@@ -69,7 +65,7 @@ class MakeBlob::Impl : public std::enable_shared_from_this<Impl> {
     auto shared = std::make_shared<ChunkBatch>(std::move(batch));
     std::vector<ChunkId> asked;
     for (const StreamChunk& chunk : shared->chunks)
-      if (!known_.contains(chunk.id)) asked.push_back(chunk.id);
+      if (chunk.known_length == 0 && !known_.contains(chunk.id)) asked.push_back(chunk.id);
     ++batches_;
     if (asked.empty()) return store_missing(shared, {});
     store_.has(asked, [self = shared_from_this(), shared, asked](Result<std::vector<bool>> there) {
@@ -114,9 +110,8 @@ class MakeBlob::Impl : public std::enable_shared_from_this<Impl> {
     if (is_over()) return;
     --batches_;
     for (const StreamChunk& chunk : batch.chunks)
-      stored_.emplace(
-          chunk.number,
-          Run{.end = chunk.offset + chunk.data.size(), .length = chunk.data.size(), .count = chunk.count, .id = chunk.id});
+      stored_.emplace(chunk.number,
+                      Run{.end = chunk.offset + chunk.length(), .length = chunk.length(), .count = chunk.count, .id = chunk.id});
     while (!stored_.empty() && stored_.begin()->first == recorded_) {
       const Run run = stored_.begin()->second;
       stored_.erase(stored_.begin());
@@ -162,7 +157,7 @@ class MakeBlob::Impl : public std::enable_shared_from_this<Impl> {
     ChunkId id;
   };
 
-  ChunkStream stream_;
+  std::unique_ptr<ChunkSource> source_;
   std::unique_ptr<IndexFileWriter> index_;
   ChunkStore& store_;
   const MakeBlobOptions options_;
@@ -185,11 +180,19 @@ MakeBlob::~MakeBlob() {
 Result<std::unique_ptr<MakeBlob>> MakeBlob::create(std::unique_ptr<ByteSource> source, const std::string& index_path,
                                                    ChunkStore& store, const MakeBlobOptions& options, net::Workers& workers,
                                                    net::Scheduler& scheduler) {
+  const unsigned mode = source->mode();
+  return create(std::make_unique<ChunkStream>(std::move(source), options.stream, workers, scheduler), mode, index_path, store,
+                options, workers);
+}
+
+Result<std::unique_ptr<MakeBlob>> MakeBlob::create(std::unique_ptr<ChunkSource> chunks, unsigned mode,
+                                                   const std::string& index_path, ChunkStore& store,
+                                                   const MakeBlobOptions& options, net::Workers& workers) {
   const IndexHeader header{.flags = with_digest(options.flags, options.stream.digest), .sizes = options.stream.rule.sizes()};
-  Result<std::unique_ptr<IndexFileWriter>> index = IndexFileWriter::create(index_path, header, source->mode());
+  Result<std::unique_ptr<IndexFileWriter>> index = IndexFileWriter::create(index_path, header, mode);
   if (!index) return fail(index.error());
   return std::unique_ptr<MakeBlob>(
-      new MakeBlob(std::make_shared<Impl>(std::move(source), std::move(*index), store, options, workers, scheduler)));
+      new MakeBlob(std::make_shared<Impl>(std::move(chunks), std::move(*index), store, options, workers)));
 }
 
 void MakeBlob::start(Done<MakeBlobResult> done) {

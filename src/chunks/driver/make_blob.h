@@ -30,6 +30,10 @@ class MakeBlob {
   static Result<std::unique_ptr<MakeBlob>> create(std::unique_ptr<ByteSource> source, const std::string& index_path,
                                                   ChunkStore& store, const MakeBlobOptions& options, net::Workers& workers,
                                                   net::Scheduler& scheduler);
+  // Of chunks that somebody cuts: by `options.stream`, from whatever. `mode` is of a new index, before the umask.
+  static Result<std::unique_ptr<MakeBlob>> create(std::unique_ptr<ChunkSource> chunks, unsigned mode,
+                                                  const std::string& index_path, ChunkStore& store,
+                                                  const MakeBlobOptions& options, net::Workers& workers);
   // Gives up: no index, though chunks may have been stored.
   ~MakeBlob();
 

@@ -25,7 +25,6 @@ class SeedCache {
 
  private:
   std::string file_of(const std::string& seed, const ChunkSizes& sizes, Digest digest) const;
-  void remove_old(const std::string& newest) const;
 
   std::string folder_;
 };

@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <linux/msdos_fs.h>
 #include <sys/ioctl.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
@@ -41,6 +42,14 @@ constexpr std::uint64_t kApiFileSystems[] = {
     kNfsdMagic,       AUTOFS_SUPER_MAGIC, NSFS_MAGIC,
 };
 
+// Those whose kernel sets a file's ctime at every change, by its own clock. Not tmpfs: writing through a mapping sets nothing
+// there.
+constexpr std::uint64_t kZfsMagic = 0x2fc12fc1;
+constexpr std::uint64_t kBcachefsMagic = 0xca451a4e;
+constexpr std::uint64_t kChangesShow[] = {
+    EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, kZfsMagic, kBcachefsMagic,
+};
+
 constexpr std::uint64_t kBtrfsSubvolumeInode = 256;
 
 Error ioctl_error(std::string_view what) {
@@ -75,6 +84,9 @@ Result<FileSystemTraits> traits_of_file_system(int descriptor) {
   traits.is_api = std::find(std::begin(kApiFileSystems), std::end(kApiFileSystems), magic) != std::end(kApiFileSystems);
   traits.is_fat = magic == MSDOS_SUPER_MAGIC;
   traits.is_btrfs = magic == BTRFS_SUPER_MAGIC;
+  // What is mounted for reading only may be an image whose maker has set all times, and another one tomorrow.
+  traits.tells_changes = (status.f_flags & ST_RDONLY) == 0 && std::ranges::find(kChangesShow, magic) != std::end(kChangesShow);
+  std::memcpy(&traits.id, &status.f_fsid, sizeof(traits.id));
   return traits;
 }
 

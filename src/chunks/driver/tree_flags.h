@@ -25,6 +25,8 @@ struct FileSystemTraits {
   bool is_api = false;  // proc, sysfs, cgroup …: its contents are the kernel's, not files
   bool is_fat = false;
   bool is_btrfs = false;
+  bool tells_changes = false;  // a change of a file shows in its times, whoever makes it
+  std::uint64_t id = 0;        // as statfs() has it
 };
 Result<FileSystemTraits> traits_of_file_system(int descriptor);
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include <fmt/format.h>
 
@@ -14,8 +13,6 @@
 
 namespace godwit::chunks {
 namespace {
-
-constexpr std::uint64_t kReadAheadFrom = std::uint64_t{1} << 20;
 
 // Without a change of its access time where that is allowed to us.
 int open_for_reading(int folder, const char* name, int flags) {
@@ -28,6 +25,10 @@ std::uint64_t mount_of(int descriptor) {
   struct statx status{};
   if (::statx(descriptor, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) != 0) return 0;
   return status.stx_mnt_id;
+}
+
+std::int64_t nanoseconds(std::int64_t seconds, std::int64_t more) {
+  return seconds * 1'000'000'000 + more;
 }
 
 }  // namespace
@@ -91,7 +92,7 @@ Result<bool> TreeWalker::enter_child(const DirectoryName& name) {
   if (node_.is_directory()) {
     if (Result<void> entered = enter_folder(std::move(found)); !entered) return fail(std::move(entered).error());
   } else if (node_.is_regular()) {
-    if (Result<void> prepared = prepare_file(std::move(found)); !prepared) return fail(std::move(prepared).error());
+    prepare_file(std::move(found));
   } else if (node_.is_symlink()) {
     if (Result<void> read = read_link(folders_.back(), name.name); !read) return fail(std::move(read).error());
   }
@@ -222,14 +223,29 @@ Result<void> TreeWalker::read_rules(Folder& folder) {
   return {};
 }
 
-Result<void> TreeWalker::prepare_file(Found found) {
-  file_ = std::move(found.descriptor);
-  file_offset_ = 0;
-  data_start_ = data_end_ = 0;
+void TreeWalker::prepare_file(Found found) {
   node_.payload_size = found.traits.is_api ? 0 : static_cast<std::uint64_t>(found.status.st_size);
-  file_is_sparse_ = static_cast<std::uint64_t>(found.status.st_blocks) * 512 < node_.payload_size;
-  if (node_.payload_size >= kReadAheadFrom) (void)::posix_fadvise(file_.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-  return {};
+  const std::optional<FileState> state = state_of(found);
+  file_ = std::make_unique<TreePayload>(std::move(found.descriptor), top_ + "/" + path_, found.status, node_.payload_size, state);
+  file_offset_ = 0;
+}
+
+// A file system that does not know when a file was born shows files of an image, or another's (below an overlay, too): its times
+// are what somebody has said.
+std::optional<FileState> TreeWalker::state_of(const Found& found) const {
+  if (!options_.settled_before_ns || !found.traits.tells_changes) return std::nullopt;
+  const std::int64_t changed = nanoseconds(found.status.st_ctim.tv_sec, found.status.st_ctim.tv_nsec);
+  if (changed >= *options_.settled_before_ns) return std::nullopt;
+  struct statx more{};
+  if (::statx(found.descriptor.get(), "", AT_EMPTY_PATH, STATX_BTIME, &more) != 0 || (more.stx_mask & STATX_BTIME) == 0)
+    return std::nullopt;
+  return FileState{.file_system = found.traits.id,
+                   .device = found.status.st_dev,
+                   .inode = found.status.st_ino,
+                   .size = static_cast<std::uint64_t>(found.status.st_size),
+                   .mtime_ns = nanoseconds(found.status.st_mtim.tv_sec, found.status.st_mtim.tv_nsec),
+                   .ctime_ns = changed,
+                   .born_ns = nanoseconds(more.stx_btime.tv_sec, more.stx_btime.tv_nsec)};
 }
 
 Result<void> TreeWalker::read_link(const Folder& folder, const std::string& name) {
@@ -249,31 +265,9 @@ Result<FileSystemTraits> TreeWalker::traits_of(dev_t device, int descriptor) {
 }
 
 Result<void> TreeWalker::read_payload(MutableBytes into) {
-  while (!into.empty()) {
-    std::size_t wanted = into.size();
-    if (file_is_sparse_ && file_offset_ >= data_end_) {
-      const off_t data = ::lseek(file_.get(), static_cast<off_t>(file_offset_), SEEK_DATA);
-      if (data < 0 && errno != ENXIO) return fail(error("look for data in"));
-      data_start_ = data < 0 ? node_.payload_size : static_cast<std::uint64_t>(data);
-      const off_t hole = data < 0 ? -1 : ::lseek(file_.get(), data, SEEK_HOLE);
-      data_end_ = hole < 0 ? node_.payload_size : static_cast<std::uint64_t>(hole);
-    }
-    if (file_is_sparse_ && file_offset_ < data_start_) {
-      wanted = static_cast<std::size_t>(std::min<std::uint64_t>(wanted, data_start_ - file_offset_));
-      std::memset(into.data(), 0, wanted);
-    } else {
-      const ssize_t count = ::pread(file_.get(), into.data(), wanted, static_cast<off_t>(file_offset_));
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return fail(error("read"));
-      if (count == 0)
-        return fail(ErrorKind::truncated, fmt::format("'{}/{}' shrank while it was read: {} bytes, it had {}", escaped(top_),
-                                                      escaped(path_), file_offset_, node_.payload_size));
-      wanted = static_cast<std::size_t>(count);
-    }
-    into = into.subspan(wanted);
-    file_offset_ += wanted;
-  }
-  return {};
+  Result<void> read = file_->read(file_offset_, into);
+  file_offset_ += into.size();
+  return read;
 }
 
 }  // namespace godwit::chunks

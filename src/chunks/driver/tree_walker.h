@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -12,15 +13,19 @@
 #include "chunks/core/archive_exclude.h"
 #include "chunks/driver/tree_attributes.h"
 #include "chunks/driver/tree_descriptor.h"
+#include "chunks/driver/tree_payload.h"
 
 namespace godwit::chunks {
 
 struct TreeWalkerOptions {
   FeatureFlags features = kDefaultArchiveFlags;  // normalized
   UidShift shift;
+  // Files get a state (FileState) where their file system tells every change of them, and the last one came before this time, in
+  // nanoseconds since 1970. What has changed later might change again without another time. Nothing: no file gets one.
+  std::optional<std::int64_t> settled_before_ns = std::nullopt;
 };
 
-class TreeWalker final : public ArchiveTree {
+class TreeWalker final : public LazyArchiveTree {
  public:
   // A symlink as `path` itself is followed, as for every command that is given one.
   static Result<std::unique_ptr<TreeWalker>> open(const std::string& path, const TreeWalkerOptions& options);
@@ -29,6 +34,7 @@ class TreeWalker final : public ArchiveTree {
   const Node& node() const override { return node_; }
   std::string_view name() const override { return name_; }
   Result<void> read_payload(MutableBytes into) override;
+  std::unique_ptr<ArchivePayload> take_payload() override { return std::move(file_); }
 
   // Relative to the top, of the node entered last.
   const std::string& path() const { return path_; }
@@ -66,7 +72,8 @@ class TreeWalker final : public ArchiveTree {
   bool is_excluded(bool is_folder) const;
   Result<bool> enter_child(const DirectoryName& name);
   Result<void> enter_folder(Found found);
-  Result<void> prepare_file(Found found);
+  void prepare_file(Found found);
+  std::optional<FileState> state_of(const Found& found) const;
   Result<void> read_rules(Folder& folder);
   Result<void> read_link(const Folder& folder, const std::string& name);
   Result<FileSystemTraits> traits_of(dev_t device, int descriptor);
@@ -80,11 +87,8 @@ class TreeWalker final : public ArchiveTree {
   Node node_;
   std::string name_;
   std::string path_;
-  Descriptor file_;
+  std::unique_ptr<TreePayload> file_;
   std::uint64_t file_offset_ = 0;
-  bool file_is_sparse_ = false;
-  std::uint64_t data_start_ = 0;  // of a sparse file, as far as is known: no data before this one…
-  std::uint64_t data_end_ = 0;    // … and data up to here
   bool started_ = false;
   std::uint64_t node_count_ = 0;
 };
