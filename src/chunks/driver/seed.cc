@@ -13,17 +13,6 @@ namespace godwit::chunks {
 
 namespace {
 
-bool read_at(int descriptor, std::uint64_t offset, MutableBytes into) {
-  while (!into.empty()) {
-    const ssize_t count = ::pread(descriptor, into.data(), into.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return false;
-    offset += static_cast<std::uint64_t>(count);
-    into = into.subspan(static_cast<std::size_t>(count));
-  }
-  return true;
-}
-
 Result<void> write_at(int descriptor, std::uint64_t offset, ConstBytes from) {
   while (!from.empty()) {
     const ssize_t count = ::pwrite(descriptor, from.data(), from.size(), static_cast<off_t>(offset));
@@ -179,7 +168,7 @@ std::optional<SeedMap::Place> SeedMap::place_of(const ChunkId& id) const {
 void SeedMap::read(std::span<WantedChunk> wanted, Digest digest) {
   read_verified(wanted, digest, [&](const WantedChunk& chunk) {
     const std::optional<Place> place = place_of(chunk.id);
-    return place && read_at(place->descriptor, place->offset, chunk.into);
+    return place && read_all_at(place->descriptor, place->offset, chunk.into);
   });
 }
 
