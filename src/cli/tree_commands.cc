@@ -8,7 +8,9 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <iterator>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -253,6 +255,14 @@ void add_extract_options(CLI::App& app, TreeOptions& options) {
   app.add_option("--what", options.what, "archive, archive-index, blob or blob-index, whatever the name says");
 }
 
+// Whether one of them lies in the other.
+static bool overlap(const std::string& one, const std::string& other) {
+  std::error_code error;
+  const std::filesystem::path a = std::filesystem::weakly_canonical(one, error) / "";
+  const std::filesystem::path b = std::filesystem::weakly_canonical(other, error) / "";
+  return !error && (a.string().starts_with(b.string()) || b.string().starts_with(a.string()));
+}
+
 // One after the other, then goes on.
 static void add_tree_seeds(chunks::SeedMap& seeds, const TreeOptions& options, std::vector<std::string> paths, ImageRun& run,
                            std::function<void(Result<void>)> then) {
@@ -267,8 +277,11 @@ static void add_tree_seeds(chunks::SeedMap& seeds, const TreeOptions& options, s
   const Result<chunks::UidShift> shift = options.shift(path);
   if (!shift) return then(fail(shift.error()));
   const char* temporary = std::getenv("TMPDIR");
-  seeds.add_folder(path, *shift, temporary != nullptr && *temporary != '\0' ? temporary : "/var/tmp", run.threads(),
-                   run.workers(), run.loop(), std::move(next));
+  const chunks::SeedMap::Folder folder{.path = path,
+                                       .shift = *shift,
+                                       .spool_folder = temporary != nullptr && *temporary != '\0' ? temporary : "/var/tmp",
+                                       .copies_all = overlap(path, options.target)};
+  seeds.add_folder(folder, run.threads(), run.workers(), run.loop(), std::move(next));
 }
 
 int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,

@@ -10,11 +10,12 @@ godwit=$(realpath "${1:?usage: tree_seeds_test.sh GODWIT}")
 mounted=
 clean_up_more() {
   cd /
+  ! mountpoint -q "$work/small" || umount "$work/small"
   [ -z "$mounted" ] || umount "$work/xfs"
 }
 unset CASYNC_STORE
 [ "$(id -u)" = 0 ] || skip "only root mounts a loop device"
-needs mkfs.xfs openssl
+needs mkfs.xfs mountpoint openssl
 truncate -s 600M "$work/image"
 mkfs.xfs -q -m reflink=1 "$work/image" || skip "mkfs.xfs makes no file system with reflinks"
 mkdir "$work/xfs" "$work/bin"
@@ -133,6 +134,17 @@ expect_tree linked
 [ ! linked/big -ef other/moved ] || die "a file with other bytes became a link"
 [ linked/sub/deep/70000 -ef other/sub/deep/70000 ] || die "a file that is the same became none"
 gone linked other
+
+echo "- a seed folder is read where it lies, not copied first"
+mkdir "$work/small" "$work/empty"
+mount -t tmpfs -o size=1m none "$work/small"
+TMPDIR=$work/small "$godwit" image extract "$work/t.caidx" read --seed seed --store "$work/empty" --reflink=no
+expect_tree read
+# But for one that changes on the way: a file goes before it is wanted under another name.
+mv read/sub/odd read/aaa
+extract read --seed read
+expect_tree read
+gone read
 
 echo "- between two file systems: copies"
 extract "$work/across" --seed seed --hardlink=yes

@@ -1,10 +1,7 @@
 #include "chunks/driver/seed_files.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -13,6 +10,7 @@
 
 #include "base/cursor.h"
 #include "base/hash.h"
+#include "chunks/driver/seed_file.h"
 #include "chunks/driver/tree_walker.h"
 
 namespace godwit::chunks {
@@ -77,16 +75,8 @@ Result<void> SeedFiles::add_folder(const std::string& path) {
   return {};
 }
 
-// Out of the folder nothing leads: neither a symlink nor a mount that was put there since. Where the kernel (before 5.6) does not
-// have this call, no file is found.
 Descriptor SeedFiles::open(std::size_t folder, const std::string& path) const {
-  open_how how{};
-  how.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
-  Descriptor file(static_cast<int>(::syscall(SYS_openat2, folders_[folder].get(), path.c_str(), &how, sizeof how)));
-  struct stat status{};
-  if (!file.is_open() || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
-  return file;
+  return open_seed_file(folders_[folder].get(), path);
 }
 
 std::vector<Descriptor> SeedFiles::twins_of(const Node& node, ConstBytes beginning) const {
