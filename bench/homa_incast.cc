@@ -44,7 +44,8 @@ int main(int argc, char** argv) {
              .has_value(),
          "serve");
   }
-  const std::unique_ptr<homa::Transport> client = open(std::getenv("BENCH_SERVER_NETNS") == nullptr ? server_address() : "", false);
+  const std::unique_ptr<homa::Transport> client =
+      open(std::getenv("BENCH_SERVER_NETNS") == nullptr ? server_address() : "", false);
   std::vector<double> took;
   int lost = 0;
   const std::byte go{1};

@@ -37,7 +37,6 @@ struct Line {
   bool cache_auto = false;
   bool seed_output = true;
   bool reflink = true;
-  bool hardlink = false;
   bool mkdir = true;
   bool verbose = false;
   bool dry_run = false;
@@ -192,7 +191,7 @@ void add_options(Command app, Line& line) {
   add_yes_no(app, "--exclude-submounts", line.tree.exclude_submounts, "leave out what is mounted below (default no)");
   add_yes_no(app, "--exclude-file", line.tree.exclude_file, "obey .caexclude files (default yes)");
   add_yes_no(app, "--reflink", line.reflink, "share blocks with seeds (default yes)");
-  add_yes_no(app, "--hardlink", line.hardlink, "link to files of seeds (default no)");
+  add_yes_no(app, "--hardlink", line.tree.hardlink, "make files links to those of seeds (default no)");
   add_yes_no(app, "--punch-holes", line.tree.punch_holes, "leave out zeros (default yes)");
   add_yes_no(app, "--delete", line.tree.remove_others, "remove what the archive does not have (default yes)");
   add_yes_no(app, "--undo-immutable", line.tree.undo_immutable, "take chattr's +i and +a off what is in the way (default no)");
@@ -228,7 +227,6 @@ std::optional<int> run_as_casync(int argc, char** argv) {
   if (line.verb.empty()) return complain("say what to do; --help lists the verbs");
   if (line.verb == "mkdev" || line.verb == "udev") return complain(fmt::format("{} is not available here", line.verb));
   if (const Result<std::uint64_t> rate = parse_rate_limit(line.store.rate_limit); !rate) return complain(rate.error().message());
-  if (line.hardlink) return complain("--hardlink=yes is not available here");
   const auto verb = verbs().find(line.verb);
   if (verb == verbs().end()) return complain(fmt::format("there is no verb '{}'; --help lists them", escaped(line.verb)));
   if (line.operands.size() > verb->second.operands_max)

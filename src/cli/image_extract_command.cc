@@ -72,8 +72,10 @@ static int run_extract_of_tree(const Settings& settings, const ExtractOptions& o
   tree.punch_holes = options.punch_holes;
   tree.threads = options.threads;
   tree.seeds = options.seeds;
+  tree.reflink = options.reflink;
+  tree.target = options.output.empty() ? "." : options.output;
   return run_with_tree(settings, options.store, tree, options.index, options.subpath, [&](Console& console, TreeInput input) {
-    return run_tree_extract(console, tree, std::move(input), options.output.empty() ? "." : options.output);
+    return run_tree_extract(console, tree, std::move(input), tree.target);
   });
 }
 

@@ -8,6 +8,9 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -61,6 +64,11 @@ mode_t present_umask() {
   return mask;
 }
 
+bool is_folder(const std::string& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 void print(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
@@ -82,9 +90,7 @@ Result<TreeKind> tree_kind(const std::string& name, const std::string& what) {
     return fail(ErrorKind::usage, "--what is archive, archive-index, blob, blob-index or directory, not '" + escaped(what) + "'");
   if (name.ends_with(".catar")) return TreeKind::archive;
   if (name.ends_with(".caidx")) return TreeKind::archive_index;
-  struct stat status{};
-  const bool is_folder = ::stat(name.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-  return is_folder ? TreeKind::directory : TreeKind::none;
+  return is_folder(name) ? TreeKind::directory : TreeKind::none;
 }
 
 static Result<FeatureFlags> features_of(const TreeOptions& options, FeatureFlags by_default) {
@@ -196,13 +202,20 @@ int run_tree_extract(Console& console, const TreeOptions& options, TreeInput inp
   extraction.undo_immutable = options.undo_immutable;
   extraction.punch_holes = options.punch_holes;
   extraction.threads = std::clamp(options.threads == 0 ? std::thread::hardware_concurrency() : options.threads, 1U, kMakersMax);
+  std::ranges::copy_if(options.seeds, std::back_inserter(extraction.seeds), is_folder);
+  extraction.reflink = options.reflink;
+  extraction.hardlink = options.hardlink;
   chunks::raise_descriptor_limit();
   const std::string name = input.path().substr(input.path().rfind('/') + 1);
   Result<std::unique_ptr<chunks::TreeExtractor>> extractor = chunks::TreeExtractor::open(folder, extraction, name);
   if (!extractor) return console.error(extractor.error());
   if (Result<void> done = chunks::extract_tree(input.source(), input.decoder_options(), **extractor); !done)
     return console.error(done.error());
-  console.event({{"event", "extracted"}, {"folder", folder}, {"nodes", (*extractor)->node_count()}});
+  console.event({{"event", "extracted"},
+                 {"folder", folder},
+                 {"nodes", (*extractor)->node_count()},
+                 {"files_linked", (*extractor)->linked_count()},
+                 {"bytes_shared", (*extractor)->bytes_shared()}});
   return kDone;
 }
 
@@ -238,9 +251,21 @@ void add_extract_options(Command app, TreeOptions& options) {
   app.add_option("--without", options.without, "do not set this feature or group; may be repeated").one_each();
   app.add_option("--delete", options.remove_others, "remove what the archive does not have").show_default();
   app.add_option("--undo-immutable", options.undo_immutable, "take chattr's +i and +a off what is in the way").show_default();
+  app.add_option("--hardlink", options.hardlink,
+                 "yes: files that a seed folder has just so, attributes included, become links to them and share what is changed "
+                 "later (default no)")
+      .type_name("yes|no");
   app.add_option("--uid-shift", options.uid_shift, "yes (by the folder's owner), or what to add to each owner's number");
   app.add_option("--uid-range", options.uid_range, "owners' numbers modulo this");
   app.add_option("--what", options.what, "archive, archive-index, blob or blob-index, whatever the name says");
+}
+
+// Whether one of them lies in the other.
+static bool overlap(const std::string& one, const std::string& other) {
+  std::error_code error;
+  const std::filesystem::path a = std::filesystem::weakly_canonical(one, error) / "";
+  const std::filesystem::path b = std::filesystem::weakly_canonical(other, error) / "";
+  return !error && (a.string().starts_with(b.string()) || b.string().starts_with(a.string()));
 }
 
 // One after the other, then goes on.
@@ -253,14 +278,15 @@ static void add_tree_seeds(chunks::SeedMap& seeds, const TreeOptions& options, s
     if (!added) return then(std::move(added));
     add_tree_seeds(seeds, options, std::move(paths), run, std::move(then));
   };
-  struct stat status{};
-  const bool is_folder = ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-  if (!is_folder) return seeds.add(path, run.threads(), run.workers(), run.loop(), std::move(next));
+  if (!is_folder(path)) return seeds.add(path, run.threads(), run.workers(), run.loop(), std::move(next));
   const Result<chunks::UidShift> shift = options.shift(path);
   if (!shift) return then(fail(shift.error()));
   const char* temporary = std::getenv("TMPDIR");
-  seeds.add_folder(path, *shift, temporary != nullptr && *temporary != '\0' ? temporary : "/var/tmp", run.threads(),
-                   run.workers(), run.loop(), std::move(next));
+  const chunks::SeedMap::Folder folder{.path = path,
+                                       .shift = *shift,
+                                       .spool_folder = temporary != nullptr && *temporary != '\0' ? temporary : "/var/tmp",
+                                       .copies_all = overlap(path, options.target)};
+  seeds.add_folder(folder, run.threads(), run.workers(), run.loop(), std::move(next));
 }
 
 int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
@@ -269,9 +295,10 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
   if (!kind || *kind != TreeKind::archive_index) {
     Console console(settings.json);
     if (!kind) return console.error(kind.error());
-    if (!options.seeds.empty())
-      return console.error(
-          Error(ErrorKind::usage, "--seed has chunks for an archive's index (.caidx); what is extracted here has no chunks"));
+    if (!std::ranges::all_of(options.seeds, is_folder))
+      return console.error(Error(ErrorKind::usage,
+                                 "--seed has chunks for an archive's index (.caidx); what is extracted here has no chunks, and "
+                                 "takes only folders with files like its own"));
     Result<FetchedArchive> fetched = FetchedArchive();
     if (*kind == TreeKind::archive && is_remote_place(name)) {
       fetched = FetchedArchive::fetch(name, store);

@@ -36,6 +36,9 @@ struct TreeOptions {
   bool recursive = true;
   unsigned threads = 0;            // 0: as many as there are processors
   std::vector<std::string> seeds;  // folders, and files
+  bool reflink = true;             // of an extraction: share blocks with files of seed folders,
+  bool hardlink = false;           // or be links to them
+  std::string target;              // of an extraction: a seed in which it lies, or which lies in it, changes meanwhile
   std::string what;
 
   // What --with, --without, --digest and the --exclude- options come to, normalized.

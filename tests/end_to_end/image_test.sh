@@ -109,7 +109,7 @@ echo changed >tree/sub/17
 TMPDIR=$work "$godwit" image extract tree.caidx tree.changed --without privileged --seed tree
 diff -r tree.out tree.changed || fail "another tree from a seed that has changed"
 refused 1 nofolder -- "$godwit" image extract tree.caidx tree.bad --seed nofolder
-refused 2 "has no chunks" -- sh -c "'$godwit' image make tree.catar tree >/dev/null && '$godwit' image extract tree.catar tree.bad --seed tree"
+refused 2 "has no chunks" -- sh -c "'$godwit' image make tree.catar tree >/dev/null && '$godwit' image extract tree.catar tree.bad --seed blob"
 [ ! -e tree.bad ] || fail "a folder is made though its seed is not there"
 echo "seeds and in place: ok"
 

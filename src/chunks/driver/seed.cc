@@ -3,39 +3,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <utility>
 
 #include "base/check.h"
-#include "chunks/driver/tree_archive.h"
+#include "chunks/driver/tree_descriptor.h"
 
 namespace godwit::chunks {
-
-namespace {
-
-bool read_at(int descriptor, std::uint64_t offset, MutableBytes into) {
-  while (!into.empty()) {
-    const ssize_t count = ::pread(descriptor, into.data(), into.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return false;
-    offset += static_cast<std::uint64_t>(count);
-    into = into.subspan(static_cast<std::size_t>(count));
-  }
-  return true;
-}
-
-Result<void> write_at(int descriptor, std::uint64_t offset, ConstBytes from) {
-  while (!from.empty()) {
-    const ssize_t count = ::pwrite(descriptor, from.data(), from.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail(Error::from_errno(errno, "write the chunks of a seed to a temporary file"));
-    offset += static_cast<std::uint64_t>(count);
-    from = from.subspan(static_cast<std::size_t>(count));
-  }
-  return {};
-}
-
-}  // namespace
 
 // A seed on its way in.
 struct SeedMap::Opened {
@@ -47,8 +20,7 @@ struct SeedMap::Opened {
   std::optional<SeedIdentity> identity;  // of a file whose chunks may be kept,
   std::optional<SeedIndex> known;        // and what is kept of it
   std::vector<IndexEntry> entries;       // by number; empty where they are not kept
-  bool is_folder = false;
-  std::uint64_t spooled = 0;  // bytes of a folder's chunks
+  std::shared_ptr<SeedTree> tree;        // of a folder
 };
 
 SeedMap::SeedMap(const Index& index, const SeedCache* cache) : header_(index.header), cache_(cache) {
@@ -78,22 +50,21 @@ void SeedMap::add(const std::string& path, unsigned threads, net::Workers& worke
       });
 }
 
-void SeedMap::add_folder(const std::string& path, const UidShift& shift, const std::string& spool_folder, unsigned threads,
-                         net::Workers& workers, net::Scheduler& scheduler, Done<void> done) {
+void SeedMap::add_folder(const Folder& folder, unsigned threads, net::Workers& workers, net::Scheduler& scheduler,
+                         Done<void> done) {
   auto opened = std::make_shared<Opened>();
-  opened->path = path;
-  opened->is_folder = true;
+  opened->path = folder.path;
   workers.run(
-      [this, opened, shift, spool_folder] {
-        Result<std::unique_ptr<TreeSource>> tree = TreeSource::open(opened->path, {header_.flags, shift});
-        opened->file = Descriptor(::open(spool_folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-        if (!tree)
+      [this, opened, folder] {
+        Result<std::unique_ptr<SeedTree>> tree =
+            SeedTree::open(folder.path, {{header_.flags, folder.shift}, folder.spool_folder, folder.copies_all});
+        if (!tree) {
           opened->error = tree.error();
-        else if (!opened->file.is_open())
-          opened->error = errno_error("make a temporary file in", spool_folder);
-        if (opened->error) return;
+          return;
+        }
+        opened->tree = std::move(*tree);
         opened->source =
-            ByteSource::made_by([tree = std::move(*tree)](MutableBytes into) { return tree->read(into); }, opened->path, 0);
+            ByteSource::made_by([tree = opened->tree](MutableBytes into) { return tree->read(into); }, folder.path, 0);
       },
       [this, opened, threads, &workers, &scheduler, done = std::move(done)]() mutable {
         begin(opened, threads, workers, scheduler, std::move(done));
@@ -105,8 +76,12 @@ void SeedMap::begin(const std::shared_ptr<Opened>& opened, unsigned threads, net
   const Result<CutRule> rule = CutRule::of(header_.sizes);
   if (!opened->error && !rule) opened->error = rule.error();
   if (opened->error) return done(fail(std::move(*opened->error).within("seed")));
-  opened->descriptor = opened->file.get();
-  files_.push_back(std::move(opened->file));
+  if (opened->tree) {
+    trees_.push_back(opened->tree);
+  } else {
+    opened->descriptor = opened->file.get();
+    files_.push_back(std::move(opened->file));
+  }
   if (opened->known) {
     take_known(*opened->known, opened->descriptor);
     return done({});
@@ -119,7 +94,6 @@ void SeedMap::begin(const std::shared_ptr<Opened>& opened, unsigned threads, net
         for (const StreamChunk& chunk : batch.chunks) take(chunk, *opened);
       },
       [this, opened, &workers, done = std::move(done)](Result<ChunkStreamEnd> end) mutable {
-        if (end && opened->error) end = fail(*opened->error);
         if (!end) return done(fail(std::move(end.error()).within("seed")));
         if (!opened->identity || opened->entries.size() != end->chunk_count) return done({});
         keep(opened, workers, std::move(done));
@@ -132,17 +106,8 @@ void SeedMap::take(const StreamChunk& chunk, Opened& opened) {
     for (std::uint64_t i = 0; i < chunk.count; ++i)
       opened.entries[chunk.number + i] = {.end = chunk.offset + (i + 1) * chunk.data.size(), .id = chunk.id};
   }
-  if (!wanted_.contains(chunk.id) || places_.contains(chunk.id) || opened.error) return;
-  std::uint64_t offset = chunk.offset;
-  if (opened.is_folder) {
-    offset = opened.spooled;
-    if (Result<void> written = write_at(opened.descriptor, offset, chunk.data); !written) {
-      opened.error = std::move(written).error();
-      return;
-    }
-    opened.spooled += chunk.data.size();
-  }
-  places_.try_emplace(chunk.id, Place{.descriptor = opened.descriptor, .offset = offset});
+  if (!wanted_.contains(chunk.id) || places_.contains(chunk.id)) return;
+  places_.emplace(chunk.id, Place{.descriptor = opened.descriptor, .offset = chunk.offset, .tree = opened.tree.get()});
 }
 
 void SeedMap::take_known(const SeedIndex& known, int descriptor) {
@@ -172,14 +137,17 @@ std::uint64_t SeedMap::bytes_read() const {
 
 std::optional<SeedMap::Place> SeedMap::place_of(const ChunkId& id) const {
   const auto found = places_.find(id);
-  if (found == places_.end()) return std::nullopt;
+  if (found == places_.end() || found->second.tree != nullptr) return std::nullopt;
   return found->second;
 }
 
 void SeedMap::read(std::span<WantedChunk> wanted, Digest digest) {
   read_verified(wanted, digest, [&](const WantedChunk& chunk) {
-    const std::optional<Place> place = place_of(chunk.id);
-    return place && read_at(place->descriptor, place->offset, chunk.into);
+    const auto found = places_.find(chunk.id);
+    if (found == places_.end()) return false;
+    const Place& place = found->second;
+    return place.tree != nullptr ? place.tree->read_at(place.offset, chunk.into)
+                                 : read_all_at(place.descriptor, place.offset, chunk.into);
   });
 }
 

@@ -1,8 +1,8 @@
 // Files, devices and folders that may hold chunks of what is to be extracted: each is cut and hashed as the index was, and what
 // it has in common with the index is remembered by place. A seed is only a hint: it may change at any time, so what is read from
 // it is hashed again before it is used. Of a regular file the chunks are also kept in the user's cache, if there is one, and
-// taken from there while the file stays what it was. A folder has no places of its own: those of its archive's chunks that are
-// wanted are copied to a temporary file.
+// taken from there while the file stays what it was. Of a folder it is the archive that is cut, which lies in its files and in a
+// small temporary one (SeedTree).
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@
 #include "chunks/driver/chunk_reader.h"
 #include "chunks/driver/chunk_stream.h"
 #include "chunks/driver/seed_cache.h"
-#include "chunks/driver/tree_descriptor.h"
+#include "chunks/driver/seed_tree.h"
 #include "chunks/driver/tree_owners.h"
 
 namespace godwit::chunks {
@@ -31,19 +31,26 @@ class SeedMap final : public ChunkReader {
   // Reads all of `path`, or what the cache says of it, and remembers what is in it. `done` once; one at a time. The map,
   // `workers` and `scheduler` outlive it.
   void add(const std::string& path, unsigned threads, net::Workers& workers, net::Scheduler& scheduler, Done<void> done);
-  // The folder `path`, archived as the index's flags say; what is wanted of it lies in a file without a name in `spool_folder`.
-  void add_folder(const std::string& path, const UidShift& shift, const std::string& spool_folder, unsigned threads,
-                  net::Workers& workers, net::Scheduler& scheduler, Done<void> done);
+  // The folder `path`, archived as the index's flags say. `copies_all` where it will change, as the target of the extraction
+  // does.
+  struct Folder {
+    std::string path;
+    UidShift shift;
+    std::string spool_folder;  // for a temporary file without a name
+    bool copies_all = false;
+  };
+  void add_folder(const Folder& folder, unsigned threads, net::Workers& workers, net::Scheduler& scheduler, Done<void> done);
   // Of all seeds: cut and hashed now, and known from the cache.
   std::uint64_t bytes_read() const;
   std::uint64_t bytes_known() const { return bytes_known_; }
 
   // When no add() is under way.
   void read(std::span<WantedChunk> wanted, Digest digest) override;
-  // Where a chunk should be; the descriptor is the map's.
+  // In which file a chunk should be, and where; the descriptor is the map's. Nothing for those of a folder.
   struct Place {
     int descriptor = -1;
     std::uint64_t offset = 0;
+    const SeedTree* tree = nullptr;  // then the place is one in its archive
   };
   std::optional<Place> place_of(const ChunkId& id) const;
   std::size_t chunk_count() const { return places_.size(); }
@@ -62,6 +69,7 @@ class SeedMap final : public ChunkReader {
   std::unordered_set<ChunkId> wanted_;
   std::unordered_map<ChunkId, Place> places_;
   std::vector<Descriptor> files_;
+  std::vector<std::shared_ptr<SeedTree>> trees_;
   std::unique_ptr<ChunkStream> stream_;
   std::uint64_t bytes_before_ = 0;
   std::uint64_t bytes_known_ = 0;

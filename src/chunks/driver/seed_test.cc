@@ -208,13 +208,21 @@ TEST_F(SeedTest, AFolderGivesTheChunksOfItsArchive) {
   content_.resize(3'000'000);
   content_.resize((*tree)->read(content_).value());
   cut();
-  SeedMap map(index_, &cache_);
-  const Result<void> added = wait_for<void>(
-      [this] { loop_.run(); },
-      [&](auto done) { map.add_folder(folder_ / "tree", {}, folder_.path(), 2, *workers_, loop_, std::move(done)); });
-  ASSERT_TRUE(added) << added.error().message();
+  SeedMap files(index_, &cache_);
+  SeedMap copies(index_, &cache_);
+  for (SeedMap* map : {&files, &copies}) {
+    const SeedMap::Folder folder{
+        .path = folder_ / "tree", .shift = {}, .spool_folder = folder_.path(), .copies_all = map == &copies};
+    const Result<void> added = wait_for<void>([this] { loop_.run(); },
+                                              [&](auto done) { map->add_folder(folder, 2, *workers_, loop_, std::move(done)); });
+    ASSERT_TRUE(added) << added.error().message();
+    EXPECT_EQ(had(*map), index_.entries.size());
+  }
+  // Other bytes at their place are not taken for the chunk's.
+  write("tree/sub/data", Bytes(content_.size(), std::byte{1}));
+  EXPECT_LT(had(files), index_.entries.size());
   fs::remove_all(folder_ / "tree");
-  EXPECT_EQ(had(map), index_.entries.size());
+  EXPECT_EQ(had(copies), index_.entries.size());
   EXPECT_TRUE(kept().empty());
 }
 

@@ -34,6 +34,17 @@ Result<std::vector<DirectoryName>> read_directory(int folder, std::string_view p
   return names;
 }
 
+bool read_all_at(int descriptor, std::uint64_t offset, MutableBytes into) {
+  while (!into.empty()) {
+    const ssize_t count = ::pread(descriptor, into.data(), into.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return false;
+    offset += static_cast<std::uint64_t>(count);
+    into = into.subspan(static_cast<std::size_t>(count));
+  }
+  return true;
+}
+
 std::string path_of_descriptor(int number) {
   return fmt::format("/proc/self/fd/{}", number);
 }

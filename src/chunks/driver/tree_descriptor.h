@@ -1,6 +1,7 @@
 // The few calls on descriptors that the tree's walker and extractor share.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,9 @@ struct DirectoryName {
 };
 // All but "." and "..", sorted bytewise.
 Result<std::vector<DirectoryName>> read_directory(int folder, std::string_view path);
+
+// Fills `into` from there; false where the file ends before or cannot be read.
+bool read_all_at(int descriptor, std::uint64_t offset, MutableBytes into);
 
 // "/proc/self/fd/7": reaches the node of an O_PATH descriptor where a call takes only a path.
 std::string path_of_descriptor(int number);

@@ -52,6 +52,7 @@ Result<std::unique_ptr<TreeExtractor>> TreeExtractor::open(const std::string& pa
 
 Result<void> TreeExtractor::enter(const Node& node, std::string_view name) {
   if (++node_count_ == 1) {
+    if (Result<void> looked = look_into_seeds(node); !looked) return looked;
     if (Result<void> entered = enter_top(node); !entered) return entered;
     if (subtree_name_.empty()) return {};
     name_ = subtree_name_;
@@ -80,6 +81,19 @@ Result<void> TreeExtractor::enter_top(const Node& node) {
   top.node = node;
   top.has_node = true;
   return top.is_new ? Result<void>() : look_into(levels_.back());
+}
+
+// Before anything is changed: the folder that is written to may be its own seed.
+Result<void> TreeExtractor::look_into_seeds(const Node& node) {
+  TreeExtractorOptions& options = extraction_.options;
+  if (options.seeds.empty()) return {};
+  options.reflink = options.reflink && may_share_blocks(levels_.back().folder->descriptor.get());
+  if (!options.reflink && !options.hardlink) return {};
+  auto seeds = std::make_unique<SeedFiles>(node.features, options.hardlink);
+  for (const std::string& seed : options.seeds)
+    if (Result<void> added = seeds->add_folder(seed); !added) return added;
+  extraction_.seeds = std::move(seeds);
+  return {};
 }
 
 // A folder that was there before: what it has and what it hands on is not known from the archive.

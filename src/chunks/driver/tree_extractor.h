@@ -33,6 +33,9 @@ class TreeExtractor {
   Result<void> settle() { return makers_.settle(); }
 
   std::uint64_t node_count() const { return node_count_; }
+  // What was had from seeds: files that are links to theirs, and bytes in blocks that are theirs as well.
+  std::uint64_t linked_count() const { return extraction_.linked_count; }
+  std::uint64_t bytes_shared() const { return extraction_.bytes_shared; }
 
  private:
   // A folder that was entered and not left.
@@ -48,6 +51,7 @@ class TreeExtractor {
       : extraction_{std::move(top), options}, makers_(extraction_) {}
 
   Result<void> enter_top(const Node& node);
+  Result<void> look_into_seeds(const Node& node);
   Result<void> enter_folder(const Node& node);
   Result<bool> make_folder(const TreeFolder& parent, const Node& node);
   Result<void> look_into(Level& level);

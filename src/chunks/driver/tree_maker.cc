@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -15,7 +16,7 @@
 namespace godwit::chunks {
 namespace {
 
-constexpr int kFileFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
+constexpr int kFileFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
 // A file system wants to know these while a file is still empty.
 constexpr FeatureFlags kEarlyFlags = feature::kFlagNoCow | feature::kFlagCompr | feature::kFlagNoComp;
 
@@ -60,7 +61,10 @@ bool TreeMaker::is_skipped(const Node& node) const {
 }
 
 std::string TreeMaker::name_to_make(const TreeFolder& folder) {
-  if (folder.is_new) return name_;
+  return folder.is_new ? name_ : temporary_name();
+}
+
+std::string TreeMaker::temporary_name() {
   return fmt::format(".#godwit-{:016x}-{}", extraction_.run, extraction_.temporary_count++);
 }
 
@@ -76,12 +80,42 @@ Result<void> TreeMaker::begin_file(const TreeFolder& folder, const Node& node, s
   folder_ = &folder;
   node_ = node;
   file_ = std::make_unique<TreeFile>(Descriptor(number), extraction_.options.punch_holes);
+  is_beginning_ = extraction_.seeds != nullptr;
+  beginning_.clear();
+  twins_ = {};
   if (const FeatureFlags early = node.flags & extraction_.options.mask.allowed & kEarlyFlags; early != 0)
     (void)write_chattr(number, read_chattr(number) | chattr_of_features(early));  // when it is ended, an error counts
   return {};
 }
 
+Result<void> TreeMaker::make_file(const TreeFolder& folder, const Node& node, std::string_view name, ConstBytes bytes) {
+  const Result<bool> linked = make_link(folder, node, name, bytes);
+  if (!linked) return fail(linked.error());
+  if (*linked) return {};
+  if (Result<void> begun = begin_file(folder, node, name); !begun) return begun;
+  if (std::exchange(is_beginning_, false)) share_blocks(bytes);
+  if (Result<void> written = write_through(bytes); !written) return written;
+  return end_file();
+}
+
+// The bytes behind a file's beginning wait for nothing: what is like it is known by then.
 Result<void> TreeMaker::write(ConstBytes bytes) {
+  if (is_beginning_) {
+    const std::uint64_t wanted = std::min(SeedFiles::kBeginningBytes, node_.payload_size);
+    const std::size_t missing = std::min<std::size_t>(bytes.size(), wanted - beginning_.size());
+    append(beginning_, bytes.first(missing));
+    bytes = bytes.subspan(missing);
+    if (beginning_.size() < wanted) return {};
+    is_beginning_ = false;
+    if (may_link(node_)) twins_ = SeedTwins(extraction_.seeds->twins_of(node_, beginning_));
+    if (twins_.empty()) share_blocks(beginning_);
+    if (Result<void> written = write_through(beginning_); !written) return written;
+  }
+  return write_through(bytes);
+}
+
+Result<void> TreeMaker::write_through(ConstBytes bytes) {
+  twins_.compare(bytes);
   if (Result<void> written = file_->write(bytes); !written) return fail(abandon_file(std::move(written).error()));
   return {};
 }
@@ -93,12 +127,18 @@ Error TreeMaker::abandon_file(Error error) {
 }
 
 Result<void> TreeMaker::end_file() {
-  if (Result<void> ended = end_open_file(); !ended) return fail(abandon_file(std::move(ended).error()));
+  Result<void> ended = end_open_file();
+  twins_ = {};
+  if (!ended) return fail(abandon_file(std::move(ended).error()));
   return {};
 }
 
 Result<void> TreeMaker::end_open_file() {
+  const Result<bool> linked = end_as_link();
+  if (!linked) return fail(linked.error());
+  if (*linked) return {};
   const int number = file_->descriptor();
+  extraction_.bytes_shared += file_->kept_bytes();
   if (Result<void> finished = file_->finish(); !finished) return finished;
   struct stat status{};
   if (::fstat(number, &status) != 0) return fail(error("look at"));

@@ -104,9 +104,7 @@ void TreeMakers::make(Batch& batch, TreeMaker& maker) {
 Result<void> TreeMakers::make_leaf(const Leaf& leaf, ConstBytes bytes, TreeMaker& maker) {
   if (maker.is_skipped(leaf.node)) return {};
   if (!leaf.node.is_regular()) return maker.make_special(*leaf.folder, leaf.node, leaf.name);
-  if (Result<void> begun = maker.begin_file(*leaf.folder, leaf.node, leaf.name); !begun) return begun;
-  if (Result<void> written = maker.write(bytes); !written) return written;
-  return maker.end_file();
+  return maker.make_file(*leaf.folder, leaf.node, leaf.name, bytes);
 }
 
 // From the inside out: what a folder's own attributes forbid is done by then.
