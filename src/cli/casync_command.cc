@@ -219,7 +219,7 @@ std::optional<int> run_as_casync(int argc, char** argv) {
   add_options(app, line);
   app.add_option("VERB", line.verb, "what to do");
   app.add_option("OPERANDS", line.operands, "of what");
-  if (const std::optional<int> ended = command_line.parse(argc, argv, kFailed)) return *ended;
+  if (const std::optional<int> ended = command_line.parse(argc, argv, kFailed)) return ended;
   if (line.tree.what == "help") {
     std::cout << "Allowed --what= selectors:\narchive\narchive-index\nblob\nblob-index\ndirectory\n";
     return kDone;
