@@ -2,6 +2,7 @@
 seconds, CPU seconds, peak memory (of the largest process; what this program held at the fork, some 50 MiB, is the least that is
 seen), and how many times faster than each."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -295,7 +296,24 @@ def tree_jobs(world, images):
     images.bar(job, "casync", 2)
 
 
+def core_alone(world):
+    """The chunker and the ids of chunks, one core each, in memory."""
+    program = os.path.join(os.path.dirname(world.godwit), "bench_chunks_core")
+    rates = json.loads(subprocess.run([program, "5"], capture_output=True, text=True, check=True).stdout)
+    world.row("chunks", "core alone, GB/s", **rates)
+    world.table("one core, random bytes in memory", ("", "GB/s"),
+                [(name, f"{rate:.2f}") for name, rate in rates.items() if name != "chunks"])
+    print(f"  chunker at least 1.5 GB/s: {verdict(rates['chunker'] >= 1.5)}")
+    openssl, lanes = rates["sha512-256 openssl"], rates.get("sha512-256 avx512")
+    if lanes is None:
+        print("  no AVX-512 here: the bar of 3 x OpenSSL is not measured")
+    else:
+        print(f"  SHA-512/256 with AVX-512 at least 3 x OpenSSL: {verdict(lanes >= 3 * openssl)}, {lanes / openssl:.2f} x")
+
+
 def images(world):
+    if "core" in world.options.chunks_only or not world.options.chunks_only:
+        core_alone(world)
     found = Images(world)
     if "godwit" not in found.contenders:
         raise RuntimeError("no godwit")

@@ -6,6 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "base/bytes.h"
+#include "cli/console.h"
+
 namespace godwit::cli {
 
 namespace json = boost::json;

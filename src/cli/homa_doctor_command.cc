@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/console.h"
 #include "homa/driver/link_facts.h"
 #include "homa/driver/qdisc.h"
 #include "homa/driver/udp_socket.h"

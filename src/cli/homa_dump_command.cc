@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/console.h"
 #include "homa/driver/capture.h"
 #include "homa/driver/datagram_text.h"
 #include "homa/driver/kernel_address.h"

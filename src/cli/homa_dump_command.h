@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "cli/host_run.h"
+#include "cli/settings.h"
 
 namespace godwit::cli {
 

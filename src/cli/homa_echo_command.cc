@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/console.h"
 #include "homa/driver/kernel_address.h"
 #include "homa/driver/link_facts.h"
 #include "net/event_loop.h"

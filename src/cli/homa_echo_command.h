@@ -8,7 +8,7 @@
 
 #include <godwit/homa.hpp>
 
-#include "cli/host_run.h"
+#include "cli/settings.h"
 
 namespace godwit::cli {
 

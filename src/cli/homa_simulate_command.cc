@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <boost/json/array.hpp>
 
+#include "cli/console.h"
 #include "homa/simulation/simulation.h"
 
 namespace godwit::cli {

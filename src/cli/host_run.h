@@ -8,22 +8,12 @@
 
 #include "base/log.h"
 #include "cli/console.h"
+#include "cli/settings.h"
 #include "host/control_socket.h"
 #include "host/volume_process.h"
 #include "host/volume_verbs.h"
 
 namespace godwit::cli {
-
-// What every command is told.
-struct Settings {
-  std::string data;  // "": the default place
-  bool json = false;
-  std::string log_level;  // "": GODWIT_LOG, else "warn"
-  bool log_json = false;
-
-  Result<std::string> data_path() const;
-  Result<Log> log() const;
-};
 
 class HostRun {
  public:

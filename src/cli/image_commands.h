@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "cli/command_line.h"
-#include "cli/host_run.h"
+#include "cli/settings.h"
 
 namespace godwit::cli {
 

@@ -11,7 +11,7 @@
 #include "chunks/driver/chunk_store.h"
 #include "chunks/driver/local_store_sweep.h"
 #include "cli/console.h"
-#include "cli/host_run.h"
+#include "cli/settings.h"
 #include "net/event_loop.h"
 #include "net/worker_pool.h"
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "cli/host_run.h"
+#include "cli/settings.h"
 
 namespace godwit::cli {
 

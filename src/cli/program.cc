@@ -2,6 +2,8 @@
 
 #include <optional>
 
+#include "cli/console.h"
+
 namespace godwit::cli {
 
 int run_program(int argc, char** argv, std::span<const AddGroup> groups) {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <boost/json/array.hpp>
 
+#include "cli/host_run.h"
 #include "host/json_fields.h"
 #include "host/quantity.h"
 

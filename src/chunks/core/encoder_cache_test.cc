@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "chunks/core/cache_format_test.h"
+
 namespace godwit::chunks {
 namespace {
 
@@ -19,14 +21,6 @@ EncoderCache sample() {
   cache.chunks[0].id.bytes.fill(std::byte{0xb1});
   cache.chunks[1].id.bytes.fill(std::byte{0xd3});
   return cache;
-}
-
-// With the checksum that it should have.
-Bytes resealed(Bytes file) {
-  file.resize(file.size() - 4);
-  const std::uint32_t crc = crc32c(file);
-  for (int i = 0; i < 4; ++i) file.push_back(static_cast<std::byte>(crc >> (8 * i)));
-  return file;
 }
 
 TEST(EncoderCache, IsWrittenAsItsPageSays) {
@@ -55,39 +49,21 @@ TEST(EncoderCache, IsWrittenAsItsPageSays) {
 }
 
 TEST(EncoderCache, CutAnywhereOrWithAnyByteChangedIsRefused) {
-  const Bytes file = encode_encoder_cache(sample());
-  for (std::size_t size = 0; size < file.size(); ++size) EXPECT_FALSE(decode_encoder_cache(ConstBytes(file).first(size))) << size;
-  for (std::size_t at = 0; at < file.size(); ++at) {
-    Bytes damaged = file;
-    damaged[at] ^= std::byte{0x10};
-    EXPECT_FALSE(decode_encoder_cache(damaged)) << at;
-  }
+  expect_damage_is_refused(encode_encoder_cache(sample()), decode_encoder_cache);
 }
 
 TEST(EncoderCache, WhatCannotBeIsRefusedThoughTheChecksumIsRight) {
-  struct Row {
-    const char* name;
-    std::size_t at;
-    std::byte value;
-    ErrorKind kind;
+  const ImpossibleRow rows[] = {
+      {"a newer version", 8, {2}, ErrorKind::unsupported},
+      {"an unknown digest", 12, {3}, ErrorKind::corrupt},
+      {"a smallest chunk above the average", 16, {0xff}, ErrorKind::corrupt},
+      {"more chunks than there are", 40, {3}, ErrorKind::corrupt},
+      {"chunks beyond any limit", 47, {0xff}, ErrorKind::corrupt},
+      {"chunks out of their order", 48, {10}, ErrorKind::corrupt},
+      {"a chunk above the largest", 88, {0xc9}, ErrorKind::corrupt},
+      {"a chunk without bytes", 88, {0}, ErrorKind::corrupt},
   };
-  const Row rows[] = {
-      {"a newer version", 8, std::byte{2}, ErrorKind::unsupported},
-      {"an unknown digest", 12, std::byte{3}, ErrorKind::corrupt},
-      {"a smallest chunk above the average", 16, std::byte{0xff}, ErrorKind::corrupt},
-      {"more chunks than there are", 40, std::byte{3}, ErrorKind::corrupt},
-      {"chunks beyond any limit", 47, std::byte{0xff}, ErrorKind::corrupt},
-      {"chunks out of their order", 48, std::byte{10}, ErrorKind::corrupt},
-      {"a chunk above the largest", 88, std::byte{0xc9}, ErrorKind::corrupt},
-      {"a chunk without bytes", 88, std::byte{0}, ErrorKind::corrupt},
-  };
-  for (const Row& row : rows) {
-    Bytes file = encode_encoder_cache(sample());
-    file[row.at] = row.value;
-    const Result<EncoderCache> read = decode_encoder_cache(resealed(file));
-    ASSERT_FALSE(read) << row.name;
-    EXPECT_EQ(read.error().kind(), row.kind) << row.name;
-  }
+  expect_refused_though_sealed(encode_encoder_cache(sample()), rows, decode_encoder_cache);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/hash.h"
+#include "chunks/core/cache_format_test.h"
 
 namespace godwit::chunks {
 namespace {
@@ -15,14 +15,6 @@ SeedIndex sample() {
   index.entries[0].id.bytes.fill(std::byte{0xa0});
   index.entries[1].id.bytes.fill(std::byte{0xb1});
   return index;
-}
-
-// With the checksum that it should have.
-Bytes resealed(Bytes file) {
-  file.resize(file.size() - 4);
-  const std::uint32_t crc = crc32c(file);
-  for (int i = 0; i < 4; ++i) file.push_back(static_cast<std::byte>(crc >> (8 * i)));
-  return file;
 }
 
 TEST(SeedIndex, IsWrittenAsItsPageSays) {
@@ -61,40 +53,21 @@ TEST(SeedIndex, OfAnEmptySeedHasNoChunks) {
 }
 
 TEST(SeedIndex, CutAnywhereOrWithAnyByteChangedIsRefused) {
-  const Bytes file = encode_seed_index(sample());
-  for (std::size_t size = 0; size < file.size(); ++size) EXPECT_FALSE(decode_seed_index(ConstBytes(file).first(size))) << size;
-  for (std::size_t at = 0; at < file.size(); ++at) {
-    Bytes damaged = file;
-    damaged[at] ^= std::byte{0x10};
-    EXPECT_FALSE(decode_seed_index(damaged)) << at;
-  }
+  expect_damage_is_refused(encode_seed_index(sample()), decode_seed_index);
 }
 
 TEST(SeedIndex, WhatCannotBeIsRefusedThoughTheChecksumIsRight) {
-  struct Row {
-    const char* name;
-    std::size_t at;
-    std::byte value;
-    ErrorKind kind;
+  const ImpossibleRow rows[] = {
+      {"a newer version", 8, {2}, ErrorKind::unsupported},
+      {"an unknown digest", 12, {3}, ErrorKind::corrupt},
+      {"a seed larger than its chunks", 32, {0xff}, ErrorKind::corrupt},
+      {"a smallest chunk above the average", 56, {0xff}, ErrorKind::corrupt},
+      {"more chunks than there are", 80, {3}, ErrorKind::corrupt},
+      {"chunks beyond any limit", 87, {0xff}, ErrorKind::corrupt},
+      {"a chunk above the largest", 88, {0xc9}, ErrorKind::corrupt},
+      {"a chunk that ends where it begins", 128, {0, 0}, ErrorKind::corrupt},
   };
-  const Row rows[] = {
-      {"a newer version", 8, std::byte{2}, ErrorKind::unsupported},
-      {"an unknown digest", 12, std::byte{3}, ErrorKind::corrupt},
-      {"a seed larger than its chunks", 32, std::byte{0xff}, ErrorKind::corrupt},
-      {"a smallest chunk above the average", 56, std::byte{0xff}, ErrorKind::corrupt},
-      {"more chunks than there are", 80, std::byte{3}, ErrorKind::corrupt},
-      {"chunks beyond any limit", 87, std::byte{0xff}, ErrorKind::corrupt},
-      {"a chunk above the largest", 88, std::byte{0xc9}, ErrorKind::corrupt},
-      {"a chunk that ends where it begins", 128, std::byte{0}, ErrorKind::corrupt},
-  };
-  for (const Row& row : rows) {
-    Bytes file = encode_seed_index(sample());
-    file[row.at] = row.value;
-    if (row.at == 128) file[129] = std::byte{0};
-    const Result<SeedIndex> read = decode_seed_index(resealed(file));
-    ASSERT_FALSE(read) << row.name;
-    EXPECT_EQ(read.error().kind(), row.kind) << row.name;
-  }
+  expect_refused_though_sealed(encode_seed_index(sample()), rows, decode_seed_index);
 }
 
 }  // namespace

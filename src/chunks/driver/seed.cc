@@ -3,9 +3,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <string_view>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "base/check.h"
+#include "chunks/driver/index_file.h"
 #include "chunks/driver/tree_descriptor.h"
 
 namespace godwit::chunks {
@@ -23,6 +27,34 @@ struct SeedMap::Opened {
   std::shared_ptr<SeedTree> tree;        // of a folder
 };
 
+// What the name of a seed says: an index with its blob ("X.caibx:BLOB", or "X.caibx" for X beside it), or a file itself.
+struct SeedName {
+  std::string index;  // or nothing
+  std::string blob;
+
+  static SeedName parse(const std::string& name) {
+    constexpr std::string_view kSuffix = ".caibx";
+    if (name.ends_with(kSuffix)) return {name, name.substr(0, name.size() - kSuffix.size())};
+    const std::size_t colon = name.rfind(':');
+    if (colon != std::string::npos && std::string_view(name).substr(0, colon).ends_with(kSuffix))
+      return {name.substr(0, colon), name.substr(colon + 1)};
+    return {"", name};
+  }
+};
+
+// What the index says of a blob of `size` bytes, to be looked up like what was kept of a seed. Blocking.
+static Result<SeedIndex> read_seed_index(const std::string& path, std::optional<std::uint64_t> size, Digest digest) {
+  Result<Index> index = read_index_file(path);
+  if (!index) return fail(index.error());
+  if (index->header.digest() != digest)
+    return fail(ErrorKind::invalid, fmt::format("{} names its chunks by another digest than what is extracted", escaped(path)));
+  if (size && *size != index->blob_size())
+    return fail(ErrorKind::invalid, fmt::format("{} is not that file's index: it is of {} bytes, the file has {}", escaped(path),
+                                                index->blob_size(), *size));
+  return SeedIndex{
+      .seed = {.size = index->blob_size()}, .sizes = index->header.sizes, .digest = digest, .entries = std::move(index->entries)};
+}
+
 SeedMap::SeedMap(const Index& index, const SeedCache* cache) : header_(index.header), cache_(cache) {
   wanted_.reserve(index.entries.size());
   for (const IndexEntry& entry : index.entries) wanted_.insert(entry.id);
@@ -30,9 +62,10 @@ SeedMap::SeedMap(const Index& index, const SeedCache* cache) : header_(index.hea
 
 void SeedMap::add(const std::string& path, unsigned threads, net::Workers& workers, net::Scheduler& scheduler, Done<void> done) {
   auto opened = std::make_shared<Opened>();
-  opened->path = path;
+  const SeedName name = SeedName::parse(path);
+  opened->path = name.blob;
   workers.run(
-      [this, opened] {
+      [this, opened, index = name.index] {
         Result<std::unique_ptr<ByteSource>> source = ByteSource::open(opened->path);
         opened->file = Descriptor(::open(opened->path.c_str(), O_RDONLY | O_CLOEXEC));
         if (!source)
@@ -41,6 +74,14 @@ void SeedMap::add(const std::string& path, unsigned threads, net::Workers& worke
           opened->error = errno_error("open", opened->path);
         if (opened->error) return;
         opened->source = std::move(*source);
+        if (!index.empty()) {
+          Result<SeedIndex> known = read_seed_index(index, opened->source->size(), header_.digest());
+          if (known)
+            opened->known = std::move(*known);
+          else
+            opened->error = std::move(known).error();
+          return;
+        }
         if (cache_ == nullptr) return;
         opened->identity = seed_identity_of(opened->file.get());
         if (opened->identity) opened->known = cache_->load(opened->path, *opened->identity, header_.sizes, header_.digest());

@@ -28,8 +28,9 @@ class SeedMap final : public ChunkReader {
   // Only chunks of `index` are remembered. `cache` may be null, else it outlives the map.
   explicit SeedMap(const Index& index, const SeedCache* cache = nullptr);
 
-  // Reads all of `path`, or what the cache says of it, and remembers what is in it. `done` once; one at a time. The map,
-  // `workers` and `scheduler` outlive it.
+  // Reads all of `path`, or what the cache says of it, and remembers what is in it. "X.caibx:BLOB" is the file BLOB as that index
+  // has it, without reading it, and "X.caibx" so the file X; an index of another size or digest is ErrorKind::invalid. `done`
+  // once; one at a time. The map, `workers` and `scheduler` outlive it.
   void add(const std::string& path, unsigned threads, net::Workers& workers, net::Scheduler& scheduler, Done<void> done);
   // The folder `path`, archived as the index's flags say. `copies_all` where it will change, as the target of the extraction
   // does.

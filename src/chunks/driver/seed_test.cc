@@ -139,6 +139,45 @@ TEST_F(SeedTest, ASeedThatIsNotWhatWasKeptGivesNoWrongByte) {
   EXPECT_LT(count, index_.entries.size());
 }
 
+TEST_F(SeedTest, AnIndexTellsWhatItsFileHoldsWithoutTheFileBeingRead) {
+  write("seed.caibx", encode_index(index_));
+  write("renamed", content_);
+  for (const char* name : {"seed.caibx", "seed.caibx:"}) {
+    SCOPED_TRACE(name);
+    SeedMap map(index_, nullptr);
+    const std::string seed = std::string_view(name).ends_with(':') ? name + (folder_ / "renamed") : name;
+    ASSERT_TRUE(add(map, seed));
+    EXPECT_EQ(map.bytes_read(), 0u);
+    EXPECT_EQ(map.bytes_known(), content_.size());
+    EXPECT_EQ(had(map), index_.entries.size());
+  }
+}
+
+TEST_F(SeedTest, AnIndexThatIsNotOfThatFileIsRefusedAndALyingOneGivesNoWrongByte) {
+  Index of_another = index_;
+  of_another.entries.pop_back();
+  write("seed.caibx", encode_index(of_another));
+  SeedMap short_one(index_, nullptr);
+  const Result<void> refused = add(short_one, "seed.caibx");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::invalid);
+  EXPECT_NE(refused.error().message().find("the file has 1500000"), std::string::npos) << refused.error().message();
+
+  Index other_digest = index_;
+  other_digest.header.flags ^= feature::kSha512_256;
+  write("seed.caibx", encode_index(other_digest));
+  SeedMap other(index_, nullptr);
+  EXPECT_FALSE(add(other, "seed.caibx"));
+
+  Bytes changed = content_;
+  changed[0] ^= std::byte{1};
+  write("seed", changed);
+  write("seed.caibx", encode_index(index_));
+  SeedMap lying(index_, nullptr);
+  ASSERT_TRUE(add(lying, "seed.caibx"));
+  EXPECT_EQ(had(lying), index_.entries.size() - 1);
+}
+
 TEST_F(SeedTest, ASeedThatIsCutOffAfterItWasReadIsUsedAsFarAsItGoes) {
   SeedMap map(index_, nullptr);
   ASSERT_TRUE(add(map));
