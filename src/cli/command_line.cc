@@ -56,9 +56,7 @@ Option Command::add_option(const std::string& name, T& value, const std::string&
 
 template Option Command::add_option(const std::string&, std::string&, const std::string&);
 template Option Command::add_option(const std::string&, std::vector<std::string>&, const std::string&);
-template Option Command::add_option(const std::string&, std::optional<std::string>&, const std::string&);
 template Option Command::add_option(const std::string&, bool&, const std::string&);
-template Option Command::add_option(const std::string&, int&, const std::string&);
 template Option Command::add_option(const std::string&, std::optional<int>&, const std::string&);
 template Option Command::add_option(const std::string&, std::uint16_t&, const std::string&);
 template Option Command::add_option(const std::string&, std::optional<std::uint16_t>&, const std::string&);

@@ -4,6 +4,7 @@
 
 #include "cli/homa_network_commands.h"
 #include "cli/homa_simulate_command.h"
+#include "cli/program.h"
 
 namespace godwit::cli {
 
@@ -32,7 +33,7 @@ void add_simulate(Command group, const Settings& settings, std::function<int()>&
   app.add_option("--end-ms", o->end_ms, "simulated time at which the measured one ends");
   app.add_option("--csv", o->csv, "write the slowdowns to this file");
   app.add_option("--svg", o->svg, "draw them into this file");
-  app.when_chosen([o, &settings, &command] { command = [o, &settings] { return run_homa_simulate(settings, *o); }; });
+  set_command(app, settings, command, o, run_homa_simulate);
 }
 
 }  // namespace

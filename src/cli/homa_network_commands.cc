@@ -6,6 +6,7 @@
 #include "cli/homa_doctor_command.h"
 #include "cli/homa_dump_command.h"
 #include "cli/homa_echo_command.h"
+#include "cli/program.h"
 
 namespace godwit::cli {
 
@@ -31,7 +32,7 @@ void add_echo(Command group, const Settings& settings, std::function<int()>& com
   add_link_options(app, o->link);
   app.add_option("--metrics", o->metrics, "Prometheus metrics at this address, /metrics");
   app.add_flag("--insecure", o->insecure, "allow addresses that others than this machine can reach");
-  app.when_chosen([o, &settings, &command] { command = [o, &settings] { return run_homa_echo(settings, *o); }; });
+  set_command(app, settings, command, o, run_homa_echo);
 }
 
 void add_ping(Command group, const Settings& settings, std::function<int()>& command) {
@@ -44,7 +45,7 @@ void add_ping(Command group, const Settings& settings, std::function<int()>& com
   app.add_option("--interval-ms", o->interval_ms, "between the beginnings of two calls").show_default();
   app.add_option("--deadline-ms", o->deadline_ms, "for each call").show_default().positive();
   add_link_options(app, o->link);
-  app.when_chosen([o, &settings, &command] { command = [o, &settings] { return run_homa_ping(settings, *o); }; });
+  set_command(app, settings, command, o, run_homa_ping);
 }
 
 void add_bench(Command group, const Settings& settings, std::function<int()>& command) {
@@ -60,7 +61,7 @@ void add_bench(Command group, const Settings& settings, std::function<int()>& co
   app.add_option("--outstanding", o->outstanding, "calls under way at once").show_default().positive();
   app.add_option("--seconds", o->seconds, "for each measurement").show_default().positive();
   add_link_options(app, o->link);
-  app.when_chosen([o, &settings, &command] { command = [o, &settings] { return run_homa_bench(settings, *o); }; });
+  set_command(app, settings, command, o, run_homa_bench);
 }
 
 void add_doctor(Command group, const Settings& settings, std::function<int()>& command) {
@@ -71,7 +72,7 @@ void add_doctor(Command group, const Settings& settings, std::function<int()>& c
   auto o = std::make_shared<HomaDoctorOptions>();
   app.add_option("HOST:PORT", o->server, "an echo server (port 9160 if none is given)");
   add_link_options(app, o->link);
-  app.when_chosen([o, &settings, &command] { command = [o, &settings] { return run_homa_doctor(settings, *o); }; });
+  set_command(app, settings, command, o, run_homa_doctor);
 }
 
 void add_tc(Command group, const Settings& settings, std::function<int()>& command) {
@@ -80,7 +81,7 @@ void add_tc(Command group, const Settings& settings, std::function<int()>& comma
   auto o = std::make_shared<HomaTcOptions>();
   app.add_option("INTERFACE", o->interface, "the network interface").required();
   app.add_option("--mbps", o->mbps, "what it carries (default: as the card says)").positive();
-  app.when_chosen([o, &settings, &command] { command = [o, &settings] { return run_homa_tc(settings, *o); }; });
+  set_command(app, settings, command, o, run_homa_tc);
 }
 
 void add_dump(Command group, const Settings& settings, std::function<int()>& command) {
@@ -92,7 +93,7 @@ void add_dump(Command group, const Settings& settings, std::function<int()>& com
   app.add_option("FILE", o->file, "a pcap file or a hex dump; - is the standard input").required();
   app.add_option("--udp-port", o->udp_port, "only packets from or to this UDP port");
   app.add_flag("--all", o->all, "also datagrams that are no packets of Homa");
-  app.when_chosen([o, &settings, &command] { command = [o, &settings] { return run_homa_dump(settings, *o); }; });
+  set_command(app, settings, command, o, run_homa_dump);
 }
 
 }  // namespace

@@ -9,17 +9,12 @@
 #include "cli/image_remote_server.h"
 #include "cli/image_serve_command.h"
 #include "cli/image_upkeep_commands.h"
+#include "cli/program.h"
 #include "cli/tree_commands.h"
 
 namespace godwit::cli {
 
 namespace {
-
-template <class Options>
-void set_command(Command app, const Settings& settings, std::function<int()>& command, std::shared_ptr<Options> o,
-                 int (*run)(const Settings&, const Options&)) {
-  app.when_chosen([o, run, &settings, &command] { command = [o, run, &settings] { return run(settings, *o); }; });
-}
 
 void add_store_option(Command app, StoreOptions& o) {
   app.add_option("--store", o.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "cli/program.h"
 #include "cli/pull_command.h"
 #include "cli/serve_command.h"
 #include "cli/steering_commands.h"
@@ -53,9 +54,9 @@ void add_serve(Command group, const Settings& settings, std::function<int()>& co
   app.add_option("--block-size", o->listen.block_size, "of new volumes: a power of two, 4KiB to 4MiB").show_default();
   app.add_option("--hand-over", o->listen.hand_over, "towards an original Silo: none, completed or custom").show_default();
   add_listen_options(app, o->listen);
-  app.when_chosen([app, o, &settings, &command] {
-    note_given(app, o->listen);
-    command = [o, &settings] { return run_serve(settings, *o); };
+  set_command(app, settings, command, o, [app](const Settings& all, ServeOptions& given) {
+    note_given(app, given.listen);
+    return run_serve(all, given);
   });
 }
 
@@ -77,9 +78,9 @@ void add_pull(Command group, const Settings& settings, std::function<int()>& com
   app.add_option("--wait-seconds", o->wait_seconds, "how long to try before anything has come; 0: for ever").show_default();
   app.add_option("--blocks", o->listen.blocks, "a folder of blocks named by their SHA-256, asked before the source");
   add_listen_options(app, o->listen);
-  app.when_chosen([app, o, &settings, &command] {
-    note_given(app, o->listen);
-    command = [o, &settings] { return run_pull(settings, *o); };
+  set_command(app, settings, command, o, [app](const Settings& all, PullOptions& given) {
+    note_given(app, given.listen);
+    return run_pull(all, given);
   });
 }
 
@@ -96,14 +97,14 @@ void add_create(Command group, const Settings& settings, std::function<int()>& c
                  "the block device that becomes the volume, with what is on it; by a path that stays the same device's");
   app.add_option("--block-size", o->block_size, "a power of two, 4KiB to 4MiB").show_default();
   app.add_option("--folder", o->folder, "where its data go (default: `volumes` in the data directory)");
-  app.when_chosen([o, &settings, &command] { command = [o, &settings] { return run_create(settings, *o); }; });
+  set_command(app, settings, command, o, run_create);
 }
 
 // A verb that takes a name and a folder.
 Command add_named(Command group, const Settings& settings, std::function<int()>& command, const char* verb, const char* text,
                   int (*run)(const Settings&, const NameOptions&), std::shared_ptr<NameOptions> o) {
   Command app = group.add_verb(verb, text);
-  app.when_chosen([o, run, &settings, &command] { command = [o, run, &settings] { return run(settings, *o); }; });
+  set_command(app, settings, command, o, run);
   return app;
 }
 
@@ -132,7 +133,7 @@ void add_steering(Command group, const Settings& settings, std::function<int()>&
   exports.add_option("--add", e->add, "offer it at HOST:PORT or unix:/PATH too");
   exports.add_option("--drop", e->drop, "no longer at this address; open connections stay");
   exports.footer("Example:\n  godwit volume export disk --add 127.0.0.1:10810");
-  exports.when_chosen([e, &settings, &command] { command = [e, &settings] { return run_export(settings, *e); }; });
+  set_command(exports, settings, command, e, run_export);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 
 #include "base/temporary_folder.h"
 #include "net/event_loop.h"
@@ -79,6 +80,21 @@ TEST_F(FileDeviceTest, WhatAnotherOpenedDeviceWroteIsThereForIt) {
   EXPECT_TRUE(reader.flush()) << "nothing to flush is no error";
 }
 
+TEST_F(FileDeviceTest, AWriteOfAWholePageIsThereAtOnceAndItsEndComesInALaterTurn) {
+  const std::string path = make_file(64 * 1024);
+  auto device = open(path);
+  const Bytes page(4096, std::byte{7});
+  bool ended = false;
+  device->write(8192, page, Durability::written, [&](Result<void> result) { ended = result.has_value(); });
+  EXPECT_FALSE(ended);
+  std::ifstream file(path, std::ios::binary);
+  Bytes found(page.size());
+  file.seekg(8192).read(reinterpret_cast<char*>(found.data()), static_cast<std::streamsize>(found.size()));
+  EXPECT_EQ(found, page);
+  pump();
+  EXPECT_TRUE(ended);
+}
+
 TEST_F(FileDeviceTest, FlushesUnderWayTogetherAllEnd) {
   auto device = open(make_file(1'000'000));
   int flushed = 0;
@@ -151,11 +167,12 @@ TEST_F(FileDeviceTest, NoRoomToGrowIsNoSpaceAndNamesFileAndOffset) {
   Blocking blocking(*device, [&] { pump(); });
   Result<void> refused = blocking.write(8192, as_bytes("too much"));
   Result<void> refused_durable = blocking.write(8192, as_bytes("too much"), Durability::durable);
+  const Result<void> refused_inline = blocking.write(8192, Bytes(4096));  // a whole page
   Result<void> fits = blocking.write(4096, as_bytes("fits"));
   Result<void> flushed = blocking.flush();
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   ::signal(SIGXFSZ, old_handler);
-  for (const auto& result : {refused, refused_durable}) {
+  for (const auto& result : {refused, refused_durable, refused_inline}) {
     ASSERT_FALSE(result);
     EXPECT_EQ(result.error().kind(), ErrorKind::no_space);
     EXPECT_EQ(result.error().message(), "write " + path + " at offset 8192: File too large");

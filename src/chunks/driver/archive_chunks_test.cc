@@ -88,7 +88,7 @@ class ArchiveChunksTest : public ::testing::Test {
     write("t/zeros", Bytes(100'000));
     fs::create_symlink("large", folder_ / "t/link");
   }
-  // Skips, aloud, where the tests' folder lies on a file system whose files are never told apart.
+  // Not where the tests' folder lies on a file system whose files are never told apart.
   bool are_changes_told() {
     struct stat status{};
     GODWIT_CHECK(::stat((folder_ / "t").c_str(), &status) == 0);
@@ -107,15 +107,17 @@ class ArchiveChunksTest : public ::testing::Test {
   std::uint64_t clock_ = 0;
 };
 
-TEST_F(ArchiveChunksTest, AnUnchangedTreeIsNotReadAgain) {
-  if (!are_changes_told()) GTEST_SKIP() << "the folder for temporary files does not tell every change";
+TEST_F(ArchiveChunksTest, AnUnchangedTreeIsNotReadAgainWhereTheFileSystemTellsEveryChange) {
   fill_tree();
   const Made first = make();
   EXPECT_EQ(first.result.stream.known_bytes, 0);
   EXPECT_EQ(first.index, index_read_whole());
   const Made second = make();
   EXPECT_EQ(second.index, first.index);
-  EXPECT_EQ(second.result.stream.known_bytes, second.result.stream.size);
+  if (are_changes_told())
+    EXPECT_EQ(second.result.stream.known_bytes, second.result.stream.size);
+  else
+    EXPECT_LT(second.result.stream.known_bytes, 10'000);  // of records between files
   EXPECT_EQ(second.result.new_chunks, 0);
 }
 
