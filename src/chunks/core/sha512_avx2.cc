@@ -17,16 +17,24 @@ struct Vector {
   static constexpr std::size_t kWordsPerLoad = 4;
 
   GODWIT_LANES Lanes sum(Lanes a, Lanes b) { return _mm256_add_epi64(a, b); }
+  GODWIT_LANES Lanes xor2(Lanes a, Lanes b) { return _mm256_xor_si256(a, b); }
   GODWIT_LANES Lanes xor3(Lanes a, Lanes b, Lanes c) { return _mm256_xor_si256(_mm256_xor_si256(a, b), c); }
   template <int kBits>
   GODWIT_LANES Lanes rotated(Lanes v) {
-    return _mm256_or_si256(_mm256_srli_epi64(v, kBits), _mm256_slli_epi64(v, 64 - kBits));
+    if constexpr (kBits == 8)  // whole bytes: one instruction
+      return _mm256_shuffle_epi8(v, _mm256_setr_epi8(1, 2, 3, 4, 5, 6, 7, 0, 9, 10, 11, 12, 13, 14, 15, 8, 1, 2, 3, 4, 5, 6, 7, 0, 9,
+                                                     10, 11, 12, 13, 14, 15, 8));
+    else
+      return _mm256_xor_si256(_mm256_srli_epi64(v, kBits), _mm256_slli_epi64(v, 64 - kBits));
   }
   GODWIT_LANES Lanes chosen(Lanes e, Lanes f, Lanes g) {
     return _mm256_xor_si256(g, _mm256_and_si256(e, _mm256_xor_si256(f, g)));
   }
-  GODWIT_LANES Lanes majority(Lanes a, Lanes b, Lanes c) {
-    return _mm256_or_si256(_mm256_and_si256(a, b), _mm256_and_si256(c, _mm256_or_si256(a, b)));
+  GODWIT_LANES Lanes majority(Lanes a, Lanes b, Lanes, Lanes& b_xor_c) {
+    const Lanes a_xor_b = _mm256_xor_si256(a, b);
+    const Lanes result = _mm256_xor_si256(b, _mm256_and_si256(a_xor_b, b_xor_c));
+    b_xor_c = a_xor_b;
+    return result;
   }
   template <int kBits>
   GODWIT_LANES Lanes shifted(Lanes v) {

@@ -17,13 +17,14 @@ struct Vector {
   static constexpr std::size_t kWordsPerLoad = 8;
 
   GODWIT_LANES Lanes sum(Lanes a, Lanes b) { return _mm512_add_epi64(a, b); }
+  GODWIT_LANES Lanes xor2(Lanes a, Lanes b) { return _mm512_xor_epi64(a, b); }
   GODWIT_LANES Lanes xor3(Lanes a, Lanes b, Lanes c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
   template <int kBits>
   GODWIT_LANES Lanes rotated(Lanes v) {
     return _mm512_ror_epi64(v, kBits);
   }
   GODWIT_LANES Lanes chosen(Lanes e, Lanes f, Lanes g) { return _mm512_ternarylogic_epi64(e, f, g, 0xca); }
-  GODWIT_LANES Lanes majority(Lanes a, Lanes b, Lanes c) { return _mm512_ternarylogic_epi64(a, b, c, 0xe8); }
+  GODWIT_LANES Lanes majority(Lanes a, Lanes b, Lanes c, Lanes&) { return _mm512_ternarylogic_epi64(a, b, c, 0xe8); }
   template <int kBits>
   GODWIT_LANES Lanes shifted(Lanes v) {
     return _mm512_srli_epi64(v, kBits);
