@@ -14,16 +14,20 @@ namespace godwit::chunks {
 
 namespace {
 
-constexpr std::size_t kBlockBytes = 1024 * 1024;
-constexpr std::size_t kRingBytesMin = 32 * 1024 * 1024;
+constexpr std::size_t kBlockBytes = 2 * 1024 * 1024;
+// Little enough to stay in the processor's cache where few threads share it.
+constexpr std::size_t kRingBytesPerThread = 8 * 1024 * 1024;
+constexpr std::size_t kRingBytesMin = 16 * 1024 * 1024;
+constexpr std::size_t kRingBytesMax = 64 * 1024 * 1024;  // unless chunks are larger
 // Never written while a block behind it is looked at: the window reaches back.
 constexpr std::size_t kRingSlackBytes = 4096;
 // A batch is hashed when it has so much, or when a thread would idle.
-constexpr std::size_t kBatchBytes = 1024 * 1024;
+constexpr std::size_t kBatchBytes = 2 * 1024 * 1024;
 constexpr std::size_t kBatchChunksMax = 4096;
 
-std::size_t ring_bytes(const ChunkSizes& sizes) {
-  return std::max<std::size_t>(kRingBytesMin, 2 * sizes.max + 8 * kBlockBytes);
+std::size_t ring_bytes(const ChunkSizes& sizes, unsigned threads) {
+  const std::size_t by_threads = std::clamp(threads * kRingBytesPerThread, kRingBytesMin, kRingBytesMax);
+  return std::max<std::size_t>(by_threads, 2 * sizes.max + 4 * kBlockBytes);
 }
 
 }  // namespace
@@ -43,7 +47,7 @@ class ChunkStream::Impl : public std::enable_shared_from_this<Impl> {
   void start(std::function<void(ChunkBatch)> sink, Done<ChunkStreamEnd> done) {
     sink_ = std::move(sink);
     done_ = std::move(done);
-    Result<std::unique_ptr<StreamRing>> ring = StreamRing::make(ring_bytes(options_.rule.sizes()));
+    Result<std::unique_ptr<StreamRing>> ring = StreamRing::make(ring_bytes(options_.rule.sizes(), options_.threads));
     if (!ring) {
       scheduler_.post([self = shared_from_this(), error = ring.error()] { self->fail_with(error); });
       return;
