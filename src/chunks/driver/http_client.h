@@ -18,7 +18,7 @@ struct HttpAnswer {
 };
 
 struct HttpClientOptions {
-  unsigned connections_per_host = 24;
+  unsigned connections_per_host = 64;
   unsigned tries = 3;                              // in all, for 5xx, refused and broken connections, bodies shorter than said
   Duration pause = Duration::milliseconds(500);    // before the second try; twice as long before the third
   Duration connect_limit = Duration::seconds(30);  // until a connection stands
