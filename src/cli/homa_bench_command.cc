@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "cli/console.h"
+#include "homa/driver/time_slice.h"
 
 namespace godwit::cli {
 
@@ -201,6 +202,7 @@ int run_homa_ping(const Settings& settings, const HomaPingOptions& options) {
 
 int run_homa_bench(const Settings& settings, const HomaBenchOptions& options) {
   Console console(settings.json);
+  homa::ask_for_short_slices();
   std::unique_ptr<OwnServer> own;
   homa::Address at;
   if (options.server.empty()) {

@@ -17,9 +17,9 @@ namespace {
 
 // Datagrams below go to the core before longer ones of the same batch: grants and short messages stay ahead.
 constexpr std::size_t kShortDatagram = 1400;
-// Batches taken in before anything is sent, when datagrams come faster than they are handled; and sent before anything is taken
-// in: a peer that hears no answer while thousands of ours go out would take us for dead.
-constexpr int kBatchesPerTurn = 16;
+// So many turns in a row the timers wait while datagrams do: more than a socket's buffer holds, and then they come faster than they
+// are handled.
+constexpr int kTimerlessTurnsMax = 256;
 constexpr Duration kSendAgain = Duration::microseconds(100);
 // No wait in the receiving call is longer: a tick of the slowest kernel's timer.
 constexpr Duration kReceiveWaitMax = Duration::milliseconds(10);
@@ -118,30 +118,30 @@ std::optional<Delivery> Driver::poll_event(Port port) {
 
 // --- sending ---
 
+// One batch a turn, as one is taken in: whoever waits for an answer does not wait for thousands of other datagrams.
 void Driver::transmit() {
   send_again_.reset();
-  for (int batches = 0;; ++batches) {
-    if (outgoing_begin_ == outgoing_end_) {
-      outgoing_begin_ = outgoing_end_ = 0;
-      const Instant at = now();
-      if (batches >= kBatchesPerTurn) {
-        send_again_ = at;
-        break;
-      }
-      while (outgoing_end_ < outgoing_.size() && endpoint_.poll_transmit(at, outgoing_[outgoing_end_].packet)) {
-        OutDatagram& datagram = outgoing_[outgoing_end_++];
-        datagram.data =
-            datagram.packet.length == 0 ? nullptr : MessageBuffer::data_of(datagram.packet.buffer) + datagram.packet.offset;
-      }
-      if (outgoing_end_ == 0) break;
-    }
+  const bool is_rest = outgoing_begin_ < outgoing_end_;
+  if (!is_rest) choose_batch();
+  if (outgoing_begin_ < outgoing_end_) {
     outgoing_begin_ += socket_->send({outgoing_.data() + outgoing_begin_, outgoing_end_ - outgoing_begin_});
-    if (socket_->blocked() == UdpSocket::Blocked::for_a_while) send_again_ = now() + kSendAgain;
-    if (outgoing_begin_ < outgoing_end_) break;
+    if (socket_->blocked() == UdpSocket::Blocked::for_a_while)
+      send_again_ = now() + kSendAgain;
+    else if (outgoing_begin_ == outgoing_end_ && (is_rest || outgoing_end_ == outgoing_.size()))
+      send_again_ = now();
   }
   report_unreachable();
   // Buffers that datagrams of the queue point into must stay.
   if (outgoing_begin_ == outgoing_end_) free_released();
+}
+
+void Driver::choose_batch() {
+  outgoing_begin_ = outgoing_end_ = 0;
+  const Instant at = now();
+  while (outgoing_end_ < outgoing_.size() && endpoint_.poll_transmit(at, outgoing_[outgoing_end_].packet)) {
+    OutDatagram& datagram = outgoing_[outgoing_end_++];
+    datagram.data = datagram.packet.length == 0 ? nullptr : MessageBuffer::data_of(datagram.packet.buffer) + datagram.packet.offset;
+  }
 }
 
 void Driver::free_released() {
@@ -189,30 +189,18 @@ void Driver::take_in(Instant at, const Arrived& arrived) {
   } while (offset < arrived.bytes.size());
 }
 
-// Whether as many came as one call can bring, so that more may wait.
-bool Driver::take_in(Instant& at, bool may_wait) {
+// False: as many came as one call can bring, so that more may wait.
+bool Driver::receive_waiting(Instant& at, bool may_wait) {
   const std::span<const Arrived> batch = socket_->receive(may_wait);
   if (may_wait) at = now();
   last_received_ = batch.size();
-  if (batch.empty()) return false;
+  if (batch.empty()) return true;
   for (const Arrived& arrived : batch)
     if (arrived.bytes.size() < kShortDatagram) take_in(at, arrived);
   for (const Arrived& arrived : batch)
     if (arrived.bytes.size() >= kShortDatagram) take_in(at, arrived);
   endpoint_.handle_batch_end(at);
-  return batch.size() == UdpSocket::kBatch;
-}
-
-// False: more waits than a turn takes in.
-bool Driver::receive_waiting(Instant& at, bool may_wait) {
-  std::size_t total = 0;
-  for (int batches = 0; batches < kBatchesPerTurn; ++batches) {
-    const bool more = take_in(at, may_wait && batches == 0);
-    total += last_received_;
-    last_received_ = total;
-    if (!more) return true;
-  }
-  return false;
+  return batch.size() < UdpSocket::kBatch;
 }
 
 Instant Driver::next_due() const {
@@ -236,7 +224,8 @@ void Driver::wait(Instant latest) {
       in_receive && options_.spin == Duration{} ? receive_waiting(at, true) : look_then_wait(at, until, in_receive);
   report_unreachable();
   // Not before everything that waits has been handed in, or a process that was stopped would take its peers for dead.
-  if (is_drained && endpoint_.next_deadline() <= at) endpoint_.handle_timeout(at);
+  timerless_turns_ = is_drained ? 0 : timerless_turns_ + 1;
+  if (timerless_turns_ % kTimerlessTurnsMax == 0 && endpoint_.next_deadline() <= at) endpoint_.handle_timeout(at);
 }
 
 bool Driver::look_then_wait(Instant& at, Instant until, bool in_receive) {

@@ -89,8 +89,8 @@ class Driver {
     MessageBuffer bytes;
   };
 
+  void choose_batch();
   bool receive_waiting(Instant& now, bool may_wait);
-  bool take_in(Instant& now, bool may_wait);
   void take_in(Instant now, const Arrived& arrived);
   bool look_then_wait(Instant& now, Instant until, bool in_receive);
   bool may_wait_in_receive(Instant now, Instant latest) const;
@@ -113,6 +113,7 @@ class Driver {
   std::uint64_t outbound_bytes_ = 0;
   std::atomic<bool> is_woken_ = false;
   std::size_t last_received_ = 0;
+  int timerless_turns_ = 0;
   std::uint64_t sleeps_ = 0;
   std::uint32_t narrow_mtu_ = 0;
 };

@@ -8,6 +8,7 @@
 #include "homa/driver/datagram_text.h"
 #include "homa/driver/kernel_address.h"
 #include "homa/driver/metrics_text.h"
+#include "homa/driver/time_slice.h"
 #include "homa/driver/transport_impl.h"
 
 namespace godwit::homa {
@@ -56,6 +57,7 @@ Outcome<std::unique_ptr<Transport>> Transport::open(const TransportOptions& opti
     i.thread = std::thread([&i, &running, self = transport.get()] {
       i.thread_id.store(std::this_thread::get_id(), std::memory_order_release);
       running.count_down();
+      ask_for_short_slices();
       i.run_thread(*self);
     });
     running.wait();
@@ -396,6 +398,7 @@ void Transport::run_once(std::chrono::nanoseconds patience) {
 }
 
 void Transport::run() {
+  ask_for_short_slices();
   while (!impl_->is_threaded && !impl_->stopping.load()) {
     impl_->driver->transmit();
     impl_->turn(*this, Instant::never());
