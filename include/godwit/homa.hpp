@@ -182,7 +182,7 @@ struct TransportOptions {
   // only receives, or does not know the link's speed), 261,788 on loopback. The nearest peer decides: where some are much farther
   // than others, say it.
   std::optional<std::uint32_t> rtt_bytes{};
-  // Time to look for packets without sleeping. None: 50 us where there are more than two CPUs, else nothing.
+  // Time to look for packets before every sleep. None: 50 us where that finds some and nobody else wants the processor.
   std::optional<std::chrono::nanoseconds> spin{};
 
   // The protocol's clock. A server that is silent for 65 of them is given up, a lost packet is asked for after 15: longer for

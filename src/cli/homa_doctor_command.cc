@@ -63,10 +63,10 @@ void look_at_socket(Report& report) {
 
 void look_at_cpus(Report& report) {
   const unsigned cpus = std::thread::hardware_concurrency();
-  if (cpus > 2)
-    report.fine("CPUs", fmt::format("{}: packets are looked for 50 us before sleeping", cpus));
+  if (cpus > 1)
+    report.fine("CPUs", fmt::format("{}: packets are looked for 50 us before sleeping, where that pays", cpus));
   else
-    report.note("CPUs", fmt::format("{}: spinning would keep the kernel from delivering, so every wait sleeps", cpus));
+    report.note("CPUs", "1: looking for packets would keep the kernel from delivering them, so every wait sleeps");
 }
 
 void look_at_qdisc(Report& report, const homa::LinkFacts& facts) {

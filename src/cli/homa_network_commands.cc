@@ -21,7 +21,7 @@ void add_link_options(Command app, HomaLinkOptions& o) {
   app.add_option("--tick-ms", o.tick_ms, "the protocol's clock: after 65 silent ticks the other side is given up")
       .show_default()
       .between(1, 1000);
-  app.add_option("--spin-us", o.spin_us, "look for packets so long before sleeping (default 50, with two CPUs or fewer 0)");
+  app.add_option("--spin-us", o.spin_us, "look for packets so long before sleeping (default: 50 where it pays)");
 }
 
 void add_echo(Command group, const Settings& settings, std::function<int()>& command) {

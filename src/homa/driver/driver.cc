@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,12 @@ constexpr int kTimerlessTurnsMax = 256;
 constexpr Duration kSendAgain = Duration::microseconds(100);
 // No wait in the receiving call is longer: a tick of the slowest kernel's timer.
 constexpr Duration kReceiveWaitMax = Duration::milliseconds(10);
+
+// How often others got its processor although it had not finished.
+std::uint64_t preemptions_of_this_thread() {
+  rusage usage{};
+  return getrusage(RUSAGE_THREAD, &usage) == 0 ? static_cast<std::uint64_t>(usage.ru_nivcsw) : 0;
+}
 
 timespec timespec_of(Duration d) {
   return {static_cast<time_t>(d.nanoseconds / 1'000'000'000), static_cast<long>(d.nanoseconds % 1'000'000'000)};
@@ -220,15 +227,24 @@ void Driver::wait(Instant latest) {
   Instant at = now();
   const Instant until = std::min(latest, next_due());
   const bool in_receive = may_wait_in_receive(at, latest);
-  const bool is_drained =
-      in_receive && options_.spin == Duration{} ? receive_waiting(at, true) : look_then_wait(at, until, in_receive);
+  const bool looks = wants_look(at);
+  const bool is_drained = in_receive && !looks ? receive_waiting(at, true) : look_then_wait(at, until, looks, in_receive);
   report_unreachable();
   // Not before everything that waits has been handed in, or a process that was stopped would take its peers for dead.
   timerless_turns_ = is_drained ? 0 : timerless_turns_ + 1;
   if (timerless_turns_ % kTimerlessTurnsMax == 0 && endpoint_.next_deadline() <= at) endpoint_.handle_timeout(at);
 }
 
-bool Driver::look_then_wait(Instant& at, Instant until, bool in_receive) {
+bool Driver::wants_look(Instant at) {
+  if (options_.spin == Duration{}) return false;
+  if (!options_.spins_where_it_pays) return true;
+  if (!spin_gauge_.wants_look(at)) return false;
+  if (!spin_gauge_.is_loss_wanted(at)) return true;
+  spin_gauge_.note_losses(at, preemptions_of_this_thread());
+  return spin_gauge_.wants_look(at);
+}
+
+bool Driver::look_then_wait(Instant& at, Instant until, bool wants_look, bool in_receive) {
   bool is_drained = true;
   // Where datagrams came in numbers, more will be there: then the first look need not be a sleep.
   if (last_received_ > 1 || until <= at)
@@ -236,12 +252,15 @@ bool Driver::look_then_wait(Instant& at, Instant until, bool in_receive) {
   else
     last_received_ = 0;
   if (last_received_ > 0 || until <= at) return is_drained;
-  const Duration patience = std::max(options_.spin, until - at < options_.pace_spin ? options_.pace_spin : Duration{});
+  const Duration patience =
+      std::max(wants_look ? options_.spin : Duration{}, until - at < options_.pace_spin ? options_.pace_spin : Duration{});
   const Instant spin_end = std::min(until, at + patience);
   while (last_received_ == 0 && at < spin_end && !is_woken_.load(std::memory_order_relaxed)) {
     at = now();
     is_drained = receive_waiting(at, false);
   }
+  // A look that something else ended says nothing.
+  if (wants_look && (last_received_ > 0 || at >= spin_end)) spin_gauge_.note_look(last_received_ > 0);
   if (last_received_ > 0 || at >= until) return is_drained;
   if (!in_receive) {
     sleep(at, until);

@@ -12,6 +12,7 @@
 
 #include "homa/core/endpoint.h"
 #include "homa/driver/message_pool.h"
+#include "homa/driver/spin_gauge.h"
 #include "homa/driver/udp_socket.h"
 
 namespace godwit::homa {
@@ -20,8 +21,9 @@ struct DriverOptions {
   UdpOptions udp;
   Config config;
   std::uint64_t seed = 0;
-  // How long to look for datagrams without sleeping, before sleeping.
+  // How long to look for datagrams without sleeping, before sleeping: before every sleep, or where it pays (SpinGauge).
   Duration spin{};
+  bool spins_where_it_pays = false;
   // Where packets come one after another and only ticks are due, waits are in the receiving call itself: one system call instead
   // of two, and no timer for each wait. wake() then ends a wait only after a tick of the kernel's timer, so not where threads
   // hand work over.
@@ -92,7 +94,8 @@ class Driver {
   void choose_batch();
   bool receive_waiting(Instant& now, bool may_wait);
   void take_in(Instant now, const Arrived& arrived);
-  bool look_then_wait(Instant& now, Instant until, bool in_receive);
+  bool wants_look(Instant now);
+  bool look_then_wait(Instant& now, Instant until, bool wants_look, bool in_receive);
   bool may_wait_in_receive(Instant now, Instant latest) const;
   void place(const Placement& placement, const std::byte* datagram);
   Instant next_due() const;
@@ -114,6 +117,7 @@ class Driver {
   std::atomic<bool> is_woken_ = false;
   std::size_t last_received_ = 0;
   int timerless_turns_ = 0;
+  SpinGauge spin_gauge_;
   std::uint64_t sleeps_ = 0;
   std::uint32_t narrow_mtu_ = 0;
 };

@@ -63,9 +63,11 @@ Result<DriverOptions> driver_options(const TransportOptions& options, LinkFacts&
   out.udp.mark_priorities = options.mark_priorities && options.priorities > 1;
   out.udp.buffer_bytes = options.socket_buffer_bytes;
   out.seed = random_seed();
-  // On two CPUs a thread that spins keeps the kernel from delivering what it waits for.
-  const bool has_cpus = std::thread::hardware_concurrency() > 2;
-  out.spin = {options.spin ? options.spin->count() : has_cpus ? 50'000 : 0};
+  const unsigned cpus = std::thread::hardware_concurrency();
+  // On two CPUs a thread that spins away the link's pace keeps the kernel from delivering what it waits for.
+  const bool has_cpus = cpus > 2;
+  out.spin = {options.spin ? options.spin->count() : cpus > 1 ? 50'000 : 0};
+  out.spins_where_it_pays = !options.spin;
   out.wait_in_receive = !options.threaded;
   out.pace_spin = has_cpus ? Duration::microseconds(50) : Duration{};
   out.outbound_bytes_max = options.outbound_bytes_max;
