@@ -22,8 +22,8 @@ struct Vector {
   template <int kBits>
   GODWIT_LANES Lanes rotated(Lanes v) {
     if constexpr (kBits == 8)  // whole bytes: one instruction
-      return _mm256_shuffle_epi8(v, _mm256_setr_epi8(1, 2, 3, 4, 5, 6, 7, 0, 9, 10, 11, 12, 13, 14, 15, 8, 1, 2, 3, 4, 5, 6, 7, 0, 9,
-                                                     10, 11, 12, 13, 14, 15, 8));
+      return _mm256_shuffle_epi8(v, _mm256_setr_epi8(1, 2, 3, 4, 5, 6, 7, 0, 9, 10, 11, 12, 13, 14, 15, 8, 1, 2, 3, 4, 5, 6, 7, 0,
+                                                     9, 10, 11, 12, 13, 14, 15, 8));
     else
       return _mm256_xor_si256(_mm256_srli_epi64(v, kBits), _mm256_slli_epi64(v, 64 - kBits));
   }

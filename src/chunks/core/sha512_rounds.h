@@ -37,8 +37,8 @@ GODWIT_LANES L small_sigma1(L w) {
 // The words of the message for the sixteen rounds to come, one at a time.
 template <typename V, std::size_t kAt, typename L = typename V::Lanes>
 GODWIT_LANES void expand(L w[16]) {
-  w[kAt] = V::sum(V::sum(w[kAt], small_sigma0<V>(w[(kAt + 1) % 16])),
-                  V::sum(w[(kAt + 9) % 16], small_sigma1<V>(w[(kAt + 14) % 16])));
+  w[kAt] =
+      V::sum(V::sum(w[kAt], small_sigma0<V>(w[(kAt + 1) % 16])), V::sum(w[(kAt + 9) % 16], small_sigma1<V>(w[(kAt + 14) % 16])));
 }
 
 // Round `t` + kAt. The roles of the eight words rotate by one from round to round: a word's place is its role less kAt. The word

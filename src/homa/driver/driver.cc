@@ -18,8 +18,8 @@ namespace {
 
 // Datagrams below go to the core before longer ones of the same batch: grants and short messages stay ahead.
 constexpr std::size_t kShortDatagram = 1400;
-// So many turns in a row the timers wait while datagrams do: more than a socket's buffer holds, and then they come faster than they
-// are handled.
+// So many turns in a row the timers wait while datagrams do: more than a socket's buffer holds, and then they come faster than
+// they are handled.
 constexpr int kTimerlessTurnsMax = 256;
 constexpr Duration kSendAgain = Duration::microseconds(100);
 // No wait in the receiving call is longer: a tick of the slowest kernel's timer.
@@ -147,7 +147,8 @@ void Driver::choose_batch() {
   const Instant at = now();
   while (outgoing_end_ < outgoing_.size() && endpoint_.poll_transmit(at, outgoing_[outgoing_end_].packet)) {
     OutDatagram& datagram = outgoing_[outgoing_end_++];
-    datagram.data = datagram.packet.length == 0 ? nullptr : MessageBuffer::data_of(datagram.packet.buffer) + datagram.packet.offset;
+    datagram.data =
+        datagram.packet.length == 0 ? nullptr : MessageBuffer::data_of(datagram.packet.buffer) + datagram.packet.offset;
   }
 }
 

@@ -22,7 +22,8 @@ bool has_slices() {
   utsname name{};
   int major = 0;
   int minor = 0;
-  return uname(&name) == 0 && std::sscanf(name.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 12));
+  return uname(&name) == 0 && std::sscanf(name.release, "%d.%d", &major, &minor) == 2 &&
+         (major > 6 || (major == 6 && minor >= 12));
 }
 
 TEST(TimeSlice, IsTheShortestForTheThreadThatAsksAndNothingElseChanges) {
