@@ -156,6 +156,8 @@ int run_image_gc(const Settings& settings, const GcOptions& options) {
   }
   const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   const std::string path = store_path(options.store, options.indexes.front());
+  if (is_remote_place(path))
+    return console.error(Error(ErrorKind::usage, path + ": gc works on stores of this machine; run it where the store is"));
   const Result<chunks::GarbageResult> result =
       chunks::collect_garbage(path, wanted, {.dry_run = options.dry_run, .temporary_before_seconds = now - kTemporaryAgeSeconds});
   if (!result) return console.error(result.error());

@@ -42,8 +42,13 @@ for role in "our server" "our client"; do
     push_both() { timeout 60 "$casync" make --store=h:"$work"/far/new.castr h:"$work"/far/new.caibx blob; }
     push_index() { timeout 60 "$casync" make --store=near/new.castr h:"$work"/far/alone.caibx blob; }
     push_archive() { timeout 60 "$casync" make h:"$work"/far/new.catar tree; }
-    push_chunks=("$casync" make --store=h:"$work"/far/only.castr near/only.caibx blob)
-    push_chunks_words="Protocol not supported"
+    # casync does not wait for the other side's word, and now and then ends with 0 before it comes: our server is to have said it.
+    printf '#!/bin/sh\nexec "%s" "$@" 2>>"%s"\n' "$work/link/casync" "$work/refusal.err" > telling
+    chmod +x telling
+    push_chunks_refused() {
+      CASYNC_REMOTE_PATH=$work/telling timeout 60 "$casync" make --store=h:"$work"/far/only.castr near/only.caibx blob || true
+      wait_for refusal.err "chunks alone can not be pushed"
+    }
   else
     export CASYNC_REMOTE_PATH=$casync
     pull_both() { timeout 60 "$client" pull-both h:"$work"/far/i.caibx h:"$work"/far/store near/blob; }
@@ -53,8 +58,7 @@ for role in "our server" "our client"; do
     push_both() { timeout 60 "$client" push-both reference.caibx store h:"$work"/far/new.caibx h:"$work"/far/new.castr; }
     push_index() { timeout 60 "$client" push-index reference.caibx h:"$work"/far/alone.caibx; }
     push_archive() { timeout 60 "$client" push-archive reference.catar h:"$work"/far/new.catar; }
-    push_chunks=("$client" push-chunks store h:"$work"/far/only.castr)
-    push_chunks_words="can not be pushed"
+    push_chunks_refused() { ! timeout 60 "$client" push-chunks store h:"$work"/far/only.castr 2> refusal.err && grep "can not be pushed" refusal.err; }
   fi
   check "pull index and chunks" pull_both
   check "  the blob is whole" cmp near/blob blob
@@ -73,11 +77,12 @@ for role in "our server" "our client"; do
   check "  the index is equal" cmp far/alone.caibx reference.caibx
   check "push archive" push_archive
   check "  the archive is equal" cmp far/new.catar reference.catar
-  fails_with "push chunks alone is refused" "$push_chunks_words" "${push_chunks[@]}"
+  check "push chunks alone is refused" push_chunks_refused
   check "  nothing was stored" test ! -e far/only.castr
 done
 
 say "commands"
+fails_with "gc of somebody else's store is refused" "gc works on stores of this machine" "$program" image gc --store=h:"$work"/x reference.caibx
 rm -rf far near
 mkdir far near
 cp -r store far/store
@@ -138,6 +143,7 @@ rm -rf far/cut.castr far/cut.caibx starts
 "$program" image make h:"$work"/far/cut.caibx large --store h:"$work"/far/cut.castr > client.log 2>&1 &
 maker=$!
 until [ "$(find far/cut.castr -name '*.cacnk' 2> /dev/null | wc -l)" -ge 5 ]; do sleep 0.01; done
+fails_with "gc beside a push is refused" "is adding to the store" "$program" image gc --store=far/cut.castr reference.caibx
 kill -9 $maker
 wait $maker 2> /dev/null || true
 sleep 0.5

@@ -1,7 +1,9 @@
 #include "chunks/driver/lazy_blobs.h"
 
+#include <optional>
 #include <utility>
 
+#include "chunks/driver/local_store_sweep.h"
 #include "store/directory_blobs.h"
 
 namespace godwit::chunks {
@@ -51,21 +53,31 @@ class LazyBlobs final : public store::BlobStore {
   // Opening looks at one folder, and is done on the spot.
   template <class T, class Use>
   void with(bool create, Done<T> done, Use use, Result<T> otherwise) {
-    if (!blobs_) {
-      Result<std::unique_ptr<store::BlobStore>> opened = store::make_directory_blobs(path_, create, workers_, scheduler_);
-      if (opened)
-        blobs_ = std::move(*opened);
-      else if (create || opened.error().kind() != ErrorKind::not_found)
+    if (!blobs_)
+      if (Result<void> opened = open(create); !opened && (create || opened.error().kind() != ErrorKind::not_found))
         otherwise = fail(std::move(opened).error());
-    }
     if (blobs_) return use(*blobs_, std::move(done));
     scheduler_.post([done = std::move(done), otherwise = std::move(otherwise)]() mutable { done(std::move(otherwise)); });
+  }
+
+  // The lock comes before anybody is told what is there: what was seen must stay.
+  Result<void> open(bool create) {
+    Result<std::unique_ptr<store::BlobStore>> opened = store::make_directory_blobs(path_, create, workers_, scheduler_);
+    if (!opened) return fail(std::move(opened).error());
+    Result<StoreLock> lock = StoreLock::take(path_, StoreLock::Kind::adding);
+    if (lock)
+      lock_ = std::move(*lock);
+    else if (lock.error().kind() == ErrorKind::busy)
+      return fail(std::move(lock).error());
+    blobs_ = std::move(*opened);
+    return {};
   }
 
   const std::string path_;
   net::Workers& workers_;
   net::Scheduler& scheduler_;
   std::unique_ptr<store::BlobStore> blobs_;
+  std::optional<StoreLock> lock_;  // none where the file system has none
 };
 
 }  // namespace

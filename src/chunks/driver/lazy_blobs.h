@@ -1,4 +1,6 @@
-// A folder of blobs that is made only when the first blob is put: a push that stores nothing leaves nothing behind.
+// A folder of blobs that is made only when the first blob is put: a push that stores nothing leaves nothing behind. From the
+// first use of a folder that is there on, nobody removes chunks from it (StoreLock); while somebody does, everything is
+// ErrorKind::busy.
 #pragma once
 
 #include <memory>
