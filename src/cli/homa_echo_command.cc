@@ -3,6 +3,9 @@
 #include <pthread.h>
 
 #include <csignal>
+#include <memory>
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -49,25 +52,58 @@ void say_ready(Console& console, const homa::Transport& transport, const HomaEch
   console.event({{"event", "ready"}, {"listen", at}, {"homa_port", options.link.homa_port}});
 }
 
-int run_with_metrics(Console& console, homa::Transport& transport, const HomaEchoOptions& options) {
-  Result<net::Address> at = net::Address::parse(options.metrics, 0);
-  if (!at) return console.error(std::move(at).error().within("--metrics"));
-  if (!at->is_loopback() && !options.insecure)
-    return console.error(
-        Error(ErrorKind::usage, "--metrics " + options.metrics + " is reachable by others: add --insecure if that is meant"));
+// What a FREEZE made the transport keep, soon after it came.
+class FreezeWatch {
+ public:
+  FreezeWatch(net::EventLoop& loop, Console& console, homa::Transport& transport)
+      : loop_(loop), console_(console), transport_(transport) {
+    look();
+  }
+  ~FreezeWatch() { loop_.cancel(timer_); }
+
+ private:
+  void look() {
+    if (const std::optional<std::string> trace = transport_.frozen_trace()) {
+      console_.line("frozen, oldest packet first:\n" + *trace + "end of the trace");
+      console_.event({{"event", "frozen"}, {"packets", *trace}});
+    }
+    timer_ = loop_.schedule(loop_.now() + Duration::milliseconds(100), [this] { look(); });
+  }
+
+  net::EventLoop& loop_;
+  Console& console_;
+  homa::Transport& transport_;
+  net::TimerId timer_;
+};
+
+// The transport has its thread, this one is for metrics and traces.
+int run_in_loop(Console& console, homa::Transport& transport, const HomaEchoOptions& options) {
   net::EventLoop loop;
-  const net::HttpHandler answer = [&transport](const net::HttpRequest& request) {
-    net::HttpResponse response;
-    if (request.path == "/metrics")
-      response.body = transport.metrics();
-    else
-      response.status = 404;
-    return response;
-  };
-  Result<std::unique_ptr<net::HttpServer>> server = net::HttpServer::listen(loop, loop, *at, answer);
-  if (!server) return console.error(std::move(server).error().within("--metrics"));
+  std::unique_ptr<net::HttpServer> server;
+  std::string metrics;
+  if (!options.metrics.empty()) {
+    Result<net::Address> at = net::Address::parse(options.metrics, 0);
+    if (!at) return console.error(std::move(at).error().within("--metrics"));
+    if (!at->is_loopback() && !options.insecure)
+      return console.error(
+          Error(ErrorKind::usage, "--metrics " + options.metrics + " is reachable by others: add --insecure if that is meant"));
+    const net::HttpHandler answer = [&transport](const net::HttpRequest& request) {
+      net::HttpResponse response;
+      if (request.path == "/metrics")
+        response.body = transport.metrics();
+      else
+        response.status = 404;
+      return response;
+    };
+    Result<std::unique_ptr<net::HttpServer>> listening = net::HttpServer::listen(loop, loop, *at, answer);
+    if (!listening) return console.error(std::move(listening).error().within("--metrics"));
+    server = std::move(*listening);
+    metrics = ", metrics at http://" + server->address().text() + "/metrics";
+  }
+  std::optional<FreezeWatch> watch;
+  if (options.allow_freeze) watch.emplace(loop, console, transport);
   loop.on_termination([&](int) { loop.stop(); });
-  say_ready(console, transport, options, ", metrics at http://" + (*server)->address().text() + "/metrics");
+  say_ready(console, transport, options, metrics);
   loop.run();
   return kDone;
 }
@@ -114,7 +150,8 @@ int run_homa_echo(const Settings& settings, const HomaEchoOptions& options) {
   homa::TransportOptions transport_options = options.link.transport_options();
   if (transport_options.bind.empty()) transport_options.bind = "127.0.0.1";
   transport_options.udp_port = options.udp_port;
-  transport_options.threaded = !options.metrics.empty();
+  transport_options.threaded = !options.metrics.empty() || options.allow_freeze;
+  transport_options.allow_freeze = options.allow_freeze;
   const homa::Outcome<homa::Address> at = homa::Address::resolve(transport_options.bind, options.udp_port);
   if (!at) return console.error(error_of(at.error()));
   if (!homa::is_loopback({at->ip, at->port}) && !options.insecure)
@@ -125,7 +162,7 @@ int run_homa_echo(const Settings& settings, const HomaEchoOptions& options) {
   if (!transport) return console.error(error_of(transport.error()));
   if (homa::Outcome<void> served = serve_echo(**transport, options.link.homa_port); !served)
     return console.error(error_of(served.error()));
-  if (transport_options.threaded) return run_with_metrics(console, **transport, options);
+  if (transport_options.threaded) return run_in_loop(console, **transport, options);
   const StopAtSignal until(**transport);
   say_ready(console, **transport, options, "");
   (*transport)->run();

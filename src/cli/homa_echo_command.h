@@ -29,6 +29,7 @@ struct HomaEchoOptions {
   std::uint16_t udp_port = 9160;
   std::string metrics;
   bool insecure = false;
+  bool allow_freeze = false;
 };
 
 int run_homa_echo(const Settings& settings, const HomaEchoOptions& options);

@@ -32,6 +32,7 @@ void add_echo(Command group, const Settings& settings, std::function<int()>& com
   add_link_options(app, o->link);
   app.add_option("--metrics", o->metrics, "Prometheus metrics at this address, /metrics");
   app.add_flag("--insecure", o->insecure, "allow addresses that others than this machine can reach");
+  app.add_flag("--allow-freeze", o->allow_freeze, "print the last packets' headers when a FREEZE comes, from whomever");
   set_command(app, settings, command, o, run_homa_echo);
 }
 
