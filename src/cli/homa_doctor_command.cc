@@ -175,9 +175,7 @@ int run_homa_tc(const Settings& settings, const HomaTcOptions& options) {
       dev[0] != '-';
   if (!is_name) return console.error(Error(ErrorKind::usage, "\"" + escaped(dev) + "\" is no interface's name"));
   std::optional<std::uint32_t> mbps = options.mbps;
-  if (!mbps)
-    if (const std::optional<std::string> line = homa::read_line("/sys/class/net/" + dev + "/speed"))
-      if (const long speed = std::strtol(line->c_str(), nullptr, 10); speed > 0) mbps = static_cast<std::uint32_t>(speed);
+  if (!mbps) mbps = homa::facts_of_interface(dev).speed_mbps;
   if (!mbps) return console.error(Error(ErrorKind::usage, dev + " does not tell its speed: say it with --mbps"));
   std::vector<std::string> commands;
   commands.push_back(fmt::format("tc qdisc replace dev {} root handle 1: htb default 12", dev));

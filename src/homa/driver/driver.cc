@@ -168,7 +168,11 @@ void Driver::free_released() {
 void Driver::report_unreachable() {
   Unreachable news;
   while (socket_->poll_unreachable(news)) {
-    if (news.mtu != 0) narrow_mtu_ = narrow_mtu_ == 0 ? news.mtu : std::min(narrow_mtu_, news.mtu);
+    // 1 says that there is a bound, not which.
+    if (news.mtu == 1)
+      narrow_mtu_ = std::max(narrow_mtu_, 1U);
+    else if (news.mtu > 1)
+      narrow_mtu_ = narrow_mtu_ <= 1 ? news.mtu : std::min(narrow_mtu_, news.mtu);
     endpoint_.handle_unreachable(now(), news.peer, news.error);
   }
 }

@@ -1,46 +1,42 @@
 #include "homa/driver/link_facts.h"
 
 #include <ifaddrs.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <fstream>
 #include <memory>
 
 #include "homa/driver/kernel_address.h"
 
 namespace godwit::homa {
 
-namespace {
-
-std::optional<std::uint32_t> number_in(const std::string& path) {
-  const std::optional<std::string> line = read_line(path);
-  if (!line) return std::nullopt;
-  std::int64_t value = 0;
-  const auto [stop, error] = std::from_chars(line->data(), line->data() + line->size(), value);
-  if (error != std::errc() || value <= 0 || value > 0xffff'ffff) return std::nullopt;  // -1: the card does not know
-  return static_cast<std::uint32_t>(value);
-}
-
+// Asked of the kernel and not read below /sys, which may show the interfaces of another network namespace.
 LinkFacts facts_of_interface(const std::string& name) {
   LinkFacts facts;
   facts.interface = name;
-  facts.mtu = number_in("/sys/class/net/" + name + "/mtu").value_or(1500);
-  facts.speed_mbps = number_in("/sys/class/net/" + name + "/speed");
+  facts.mtu = 1500;
+  const int descriptor = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return facts;
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  if (::ioctl(descriptor, SIOCGIFMTU, &request) == 0 && request.ifr_mtu > 0)
+    facts.mtu = static_cast<std::uint32_t>(request.ifr_mtu);
+  ethtool_cmd settings{};
+  settings.cmd = ETHTOOL_GSET;
+  request.ifr_data = reinterpret_cast<char*>(&settings);
+  if (::ioctl(descriptor, SIOCETHTOOL, &request) == 0) {
+    const std::uint32_t speed = ethtool_cmd_speed(&settings);
+    const bool is_known = speed != 0 && speed != static_cast<std::uint32_t>(SPEED_UNKNOWN) && speed != 0xffff;
+    if (is_known) facts.speed_mbps = speed;
+  }
+  ::close(descriptor);
   return facts;
-}
-
-}  // namespace
-
-std::optional<std::string> read_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  if (!std::getline(file, line)) return std::nullopt;
-  return line;
 }
 
 LinkFacts link_facts(const PeerAddress& local) {

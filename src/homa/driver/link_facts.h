@@ -21,10 +21,10 @@ struct LinkFacts {
 // loopback left out.
 LinkFacts link_facts(const PeerAddress& local);
 
+// Of the interface called so; `is_loopback` is not looked at, and one that is not there has an MTU of 1500 and no speed.
+LinkFacts facts_of_interface(const std::string& name);
+
 // The address that this machine would use towards `peer`. ErrorKind::io if there is no way.
 Result<PeerAddress> local_address_towards(const PeerAddress& peer);
-
-// The first line of a file below /proc or /sys; nothing if there is none.
-std::optional<std::string> read_line(const std::string& path);
 
 }  // namespace godwit::homa

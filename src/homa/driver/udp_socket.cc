@@ -135,7 +135,6 @@ UdpSocket::UdpSocket(int descriptor, bool is_ipv6, bool is_dual, const UdpOption
   receive_buffer_bytes_ = int_option(descriptor, SO_RCVBUF) / 2;  // the kernel says twice what it was asked for
   send_buffer_bytes_ = int_option(descriptor, SO_SNDBUF) / 2;
   can_wait_ = set_option(descriptor, SOL_SOCKET, SO_RCVTIMEO, kShortestTimeout);
-  if (options.card_poll_us > 0) set_option(descriptor, SOL_SOCKET, SO_BUSY_POLL, static_cast<int>(options.card_poll_us));
   const bool may_be_ipv4 = !is_ipv6 || is_dual;
   if (may_be_ipv4) {
     set_option(descriptor, IPPROTO_IP, IP_MTU_DISCOVER, int{IP_PMTUDISC_DO});

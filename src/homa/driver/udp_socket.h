@@ -27,8 +27,6 @@ struct UdpOptions {
   // Homa's priority p goes out as the top three bits of the TOS or traffic class byte.
   std::array<std::uint8_t, kPriorityCount> priority_map = {0, 1, 2, 3, 4, 5, 6, 7};
   bool mark_priorities = true;
-  // Microseconds that the kernel polls the card in a blocking receive (SO_BUSY_POLL); 0: not.
-  std::uint32_t card_poll_us = 0;
 };
 
 // A datagram to send: what the core gave out, and where the bytes of its message lie (until they have gone).
