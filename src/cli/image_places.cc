@@ -176,7 +176,10 @@ Result<OpenImage> open_with_one_peer(const RemoteLocator& index, const RemoteLoc
   std::vector<std::unique_ptr<chunks::ChunkStore>> stores;
   stores.push_back(std::move(remote));
   if (Result<void> opened = open_extra_stores(options, run, stores); !opened) return fail(std::move(opened).error());
-  return OpenImage{std::move(*decoded), chunks::make_store_chain(std::move(stores))};
+  Result<std::unique_ptr<chunks::ChunkStore>> cached =
+      put_behind_cache(chunks::make_store_chain(std::move(stores)), options, run);
+  if (!cached) return fail(std::move(cached).error());
+  return OpenImage{std::move(*decoded), std::move(*cached)};
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "chunks/core/remote_locator.h"
+#include "chunks/driver/cached_store.h"
 #include "cli/image_places.h"
 #include "store/memory_blobs.h"
 
@@ -146,7 +147,19 @@ Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::strin
   std::vector<std::unique_ptr<chunks::ChunkStore>> stores;
   if (Result<void> opened = open_one(path, options, needed, run, stores); !opened) return fail(std::move(opened).error());
   if (Result<void> opened = open_extra_stores(options, run, stores, needed); !opened) return fail(std::move(opened).error());
-  return chunks::make_store_chain(std::move(stores));
+  return put_behind_cache(chunks::make_store_chain(std::move(stores)), options, run);
+}
+
+Result<std::unique_ptr<chunks::ChunkStore>> put_behind_cache(std::unique_ptr<chunks::ChunkStore> store,
+                                                             const StoreOptions& options, ImageRun& run) {
+  if (options.cache_store.empty()) return store;
+  if (is_remote_place(options.cache_store))
+    return fail(ErrorKind::usage, "--cache-store " + options.cache_store + ": it must be a folder of this machine");
+  // Quickly compressed: it saves a way, not room.
+  Result<std::unique_ptr<chunks::ChunkStore>> cache = chunks::open_local_store(
+      options.cache_store, true, {.compression = chunks::Compression::zstd, .level = 1}, run.workers(), run.loop());
+  if (!cache) return fail(std::move(cache).error().within("--cache-store"));
+  return chunks::make_cached_store(std::move(*cache), std::move(store));
 }
 
 }  // namespace godwit::cli

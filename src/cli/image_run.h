@@ -53,6 +53,7 @@ class ImageRun {
 struct StoreOptions {
   std::string store;  // "": CASYNC_STORE, or default.castr beside the index
   std::vector<std::string> extra_stores;
+  std::string cache_store;  // a folder of this machine that keeps what is fetched; "": none
   std::string compression = "zstd";
   std::optional<int> level;
   std::string rate_limit;  // bytes per second to and from remotes, like 1M; "": as fast as it goes
@@ -68,6 +69,9 @@ Result<std::unique_ptr<chunks::ChunkStore>> open_store_to_write(const std::strin
 // A store that is not there is no error where no chunk is `needed`: nobody makes one for an empty blob.
 Result<std::unique_ptr<chunks::ChunkStore>> open_stores_to_read(const std::string& path, const StoreOptions& options, bool needed,
                                                                 ImageRun& run);
+// The same, with the cache that was asked for in front.
+Result<std::unique_ptr<chunks::ChunkStore>> put_behind_cache(std::unique_ptr<chunks::ChunkStore> store,
+                                                             const StoreOptions& options, ImageRun& run);
 // The extra stores alone, put behind those that are there.
 Result<void> open_extra_stores(const StoreOptions& options, ImageRun& run,
                                std::vector<std::unique_ptr<chunks::ChunkStore>>& stores, bool needed = true);

@@ -348,6 +348,7 @@ static void add_text_command(Command image, const Settings& settings, std::funct
   app.add_option("--recursive", o->tree.recursive, "no: only what lies directly in it").type_name("yes|no");
   app.add_option("--store", o->store.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
   app.add_option("--extra-store", o->store.extra_stores, "another store, asked for what the first has not; may be repeated");
+  app.add_option("--cache-store", o->store.cache_store, "a folder of this machine that keeps what is fetched and is asked first");
   app.add_option("--rate-limit-bps", o->store.rate_limit, "bytes per second from a remote, like 500000 or 1M");
   app.add_option("--digest", o->tree.digest, "of a folder's files: sha512-256 or sha256").show_default();
   add_archive_options(app, o->tree);

@@ -40,6 +40,11 @@ check "extract a local index from a store by URL" "$program" image extract www/i
 check "  the blob is whole" cmp out2 blob
 check "another compression" "$program" image extract www/raw.caibx out3 --store "http://127.0.0.1:$port/raw.castr"
 check "  the blob is whole" cmp out3 blob
+check "a cache is filled" "$program" image extract www/i.caibx out.cached --store "http://127.0.0.1:$port/default.castr" --cache-store near.castr --seed-output=no
+check "  every chunk lies in it" test "$(find near.castr -name '*.cacnk' | wc -l)" = "$(find www/default.castr -name '*.cacnk' | wc -l)"
+rm out.cached
+check "  and is enough, with nobody behind it" "$program" image extract www/i.caibx out.cached --store "http://127.0.0.1:$(free_port)/default.castr" --cache-store near.castr
+check "  the blob is whole" cmp out.cached blob
 check "digest by URL" "$program" image digest "http://127.0.0.1:$port/i.caibx"
 fails_with "a missing index" "is not there" "$program" image extract "http://127.0.0.1:$port/nowhere.caibx" x
 fails_with "a missing store" "is not in the store" "$program" image extract www/i.caibx x --store "http://127.0.0.1:$port/nowhere"
