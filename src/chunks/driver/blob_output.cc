@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <filesystem>
 
 #include <fmt/format.h>
 
@@ -22,15 +23,21 @@ namespace {
 // Runs of zeros shorter than this are written: a hole smaller than a file system's block saves nothing.
 constexpr std::size_t kHoleBytesMin = 4096;
 
+std::string name_of(int descriptor) {
+  return fmt::format("/proc/self/fd/{}", descriptor);
+}
+
 class FileOutput final : public BlobOutput {
  public:
-  // `descriptor` is the file's.
-  FileOutput(std::unique_ptr<store::DiskFile> file, int descriptor, std::string path, std::string temporary,
+  // `descriptor` is the file's. `temporary` is the name that the file has until it is finished, or gets just before if it is
+  // nameless; "" for one that is written in place.
+  FileOutput(std::unique_ptr<store::DiskFile> file, int descriptor, std::string path, std::string temporary, bool is_nameless,
              const FileOutputOptions& options)
       : file_(std::move(file)),
         descriptor_(descriptor),
         path_(std::move(path)),
         temporary_(std::move(temporary)),
+        is_nameless_(is_nameless),
         options_(options) {
     struct stat status{};
     if (descriptor_ >= 0 && ::fstat(descriptor_, &status) == 0 && status.st_blksize > 0)
@@ -38,7 +45,7 @@ class FileOutput final : public BlobOutput {
   }
 
   ~FileOutput() override {
-    if (!temporary_.empty() && !finished_) ::unlink(temporary_.c_str());
+    if (!temporary_.empty() && !is_nameless_ && !finished_) ::unlink(temporary_.c_str());
   }
 
   bool is_ordered() const override { return false; }
@@ -102,6 +109,12 @@ class FileOutput final : public BlobOutput {
     if (options_.sync)
       if (Result<void> synced = file_->sync(); !synced) return synced;
     if (temporary_.empty()) return {};
+    if (is_nameless_) {
+      // No link can take another's name: hence both.
+      if (::linkat(AT_FDCWD, name_of(descriptor_).c_str(), AT_FDCWD, temporary_.c_str(), AT_SYMLINK_FOLLOW) != 0)
+        return fail(Error::from_errno(errno, "give the new file the name " + temporary_));
+      is_nameless_ = false;
+    }
     if (::rename(temporary_.c_str(), path_.c_str()) != 0)
       return fail(Error::from_errno(errno, fmt::format("rename {} to {}", temporary_, path_)));
     finished_ = true;
@@ -126,6 +139,7 @@ class FileOutput final : public BlobOutput {
   const int descriptor_;  // file_'s; -1 where it is written in place
   const std::string path_;
   const std::string temporary_;  // empty: written in place
+  bool is_nameless_;
   const FileOutputOptions options_;
   std::uint64_t block_bytes_ = 4096;
   std::atomic<bool> cannot_share_ = false;
@@ -184,6 +198,17 @@ class DigestOutput final : public BlobOutput {
   std::optional<ChunkId>& into_;
 };
 
+// Below the folder that `name` is to be in; -1 where that does not go, or where it could not get a name later.
+int open_nameless(const std::string& name, unsigned mode) {
+  const std::string folder = std::filesystem::path(name).parent_path().string();
+  const int descriptor = ::open(folder.empty() ? "." : folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, mode);
+  if (descriptor >= 0 && ::access(name_of(descriptor).c_str(), F_OK) != 0) {
+    ::close(descriptor);
+    return -1;
+  }
+  return descriptor;
+}
+
 Result<std::unique_ptr<BlobOutput>> open_in_place(const std::string& path, std::uint64_t size, const FileOutputOptions& options,
                                                   bool device) {
   if (!device) {
@@ -199,7 +224,7 @@ Result<std::unique_ptr<BlobOutput>> open_in_place(const std::string& path, std::
   if (!file) return fail(file.error());
   if ((*file)->size() < size)
     return fail(ErrorKind::no_space, fmt::format("{} has {} bytes, the blob {}", path, (*file)->size(), size));
-  return std::make_unique<FileOutput>(std::move(*file), -1, path, "", options);
+  return std::make_unique<FileOutput>(std::move(*file), -1, path, "", false, options);
 }
 
 }  // namespace
@@ -215,21 +240,24 @@ Result<std::unique_ptr<BlobOutput>> make_file_output(const std::string& path, st
   if (device || options.in_place) return open_in_place(path, size, options, device);
   const std::string temporary = temporary_beside(path);
   const unsigned mode = there ? status.st_mode & 0777 : 0666;
-  const int descriptor = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  // Where the file system can, it has no name until it is whole, and nothing stays of a process that is killed.
+  int descriptor = open_nameless(temporary, mode);
+  const bool is_nameless = descriptor >= 0;
+  if (!is_nameless) descriptor = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (descriptor < 0) return fail(Error::from_errno(errno, "create a file beside " + path));
   if (there) (void)::fchmod(descriptor, mode);  // past the umask; where it fails the file is merely less open
   if (::ftruncate(descriptor, static_cast<off_t>(size)) != 0) {
     const int error = errno;
     ::close(descriptor);
-    ::unlink(temporary.c_str());
+    if (!is_nameless) ::unlink(temporary.c_str());
     return fail(Error::from_errno(error, fmt::format("make {} {} bytes long", path, size)));
   }
   Result<std::unique_ptr<store::DiskFile>> file = store::DiskFile::adopt(descriptor, path, false);
   if (!file) {
-    ::unlink(temporary.c_str());
+    if (!is_nameless) ::unlink(temporary.c_str());
     return fail(file.error());
   }
-  return std::make_unique<FileOutput>(std::move(*file), descriptor, path, temporary, options);
+  return std::make_unique<FileOutput>(std::move(*file), descriptor, path, temporary, is_nameless, options);
 }
 
 std::unique_ptr<BlobOutput> make_stream_output(int descriptor) {
