@@ -108,6 +108,7 @@ TEST(HomaPeerDeath, ACallWhoseResponseHasBegunFailsWithoutBytes) {
       if (packet.type() == PacketType::resend) asked.push_back(i);
   }
   EXPECT_EQ(asked, (std::vector<int>{15, 25, 35, 45, 55}));
+  EXPECT_EQ(scene.endpoint().grantable_peers(), 0u) << "though the application has not taken it";
   scene.give(other_side(call.id), Scene::data(100'000, kMaxData));
   EXPECT_EQ(scene.endpoint().counters().dropped_duplicate, 1u) << "too late";
   EXPECT_TRUE(scene.sent().empty());

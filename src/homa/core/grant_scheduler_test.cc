@@ -373,6 +373,20 @@ TEST(HomaGrants, EachByteOfWhatNeedsNoGrantsLeavesRoomAsItComes) {
   EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{4, 12'824, 0}}));
 }
 
+TEST(HomaGrants, WhatIsStalledAndNeedsNoGrantsLeavesItsRoomUntilItsNextData) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 2;  // 20000 bytes
+  Receiver receiver(config);
+  receiver.give_from(receiver.sender(9), RpcId{18}, Scene::data(10'000), false);
+  receiver.begin_all(2, 100'000);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'824, 1}}));
+  receiver.give_from(receiver.sender(9), RpcId{18}, Busy{});
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{4, 12'824, 0}}));
+  receiver.begin(9, 10'000, kMaxData);
+  receiver.begin(2, 200'000, 2 * kMaxData);
+  EXPECT_TRUE(receiver.grants().empty()) << "it counts again";
+}
+
 TEST(HomaGrants, AGrantBreaksTheSilence) {
   Config config = Scene::unpaced();
   config.max_overcommit = 1;

@@ -93,7 +93,7 @@ TEST(HomaSender, ARestartDropsRepeatsThatWait) {
   Scene scene;
   const StartedCall call = scene.call(8000);
   scene.sent();
-  scene.give(other_side(call.id), Resend{0, 8000, 7});
+  scene.give(other_side(call.id), Resend{2 * kMaxData, 8000, 7});
   scene.give(other_side(call.id), Unknown{});
   const std::vector<Packet> again = scene.sent();
   ASSERT_EQ(again.size(), 6u) << "the message once";
