@@ -219,6 +219,7 @@ void Endpoint::give_up(Instant now, RpcIndex index, CallError error) {
 void Endpoint::fail_call(RpcIndex index, CallError error) {
   Rpc& rpc = rpcs_.at(index);
   rpc.error = error;
+  rpc.sending.again = {};
   sender_.withdraw(index);
   if (rpc.in.exists()) grants_.handle_end(index);
   ++counters_.calls_failed;

@@ -147,6 +147,26 @@ TEST(HomaLimits, StrangersNeverGetLongerAnswersThanTheirQuestions) {
   EXPECT_EQ(scene.endpoint().peer_count(), 0u) << "and leave nothing behind";
 }
 
+// The wire has but one length of ACK, and a server that waits for one would ask for ever.
+TEST(HomaLimits, NeedAckIsTheOneQuestionOfAStrangerWithALongerAnswer) {
+  Scene scene;
+  const RpcId id = scene.call(10).id;
+  scene.sent();
+  scene.give(other_side(id), Scene::data(10));
+  EXPECT_TRUE(scene.host.take(scene.host.client_port())) << "an acknowledgement waits for that peer";
+  const std::uint32_t peers = scene.endpoint().peer_count();
+  const PeerAddress stranger = ipv4_address(0x0a0000ee, 9160);
+  scene.give_from(stranger, RpcId{1001}, NeedAck{});
+  const std::vector<Datagram> answers = scene.sent_datagrams();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].to, stranger);
+  EXPECT_EQ(answers[0].bytes.size(), 90u);
+  EXPECT_EQ(answers[0].packet(), (Packet{scene.host.client_port(), kEchoPort, RpcId{1000}, Ack{}})) << "and nobody else's";
+  scene.give_from(stranger, RpcId{2}, NeedAck{});
+  EXPECT_TRUE(scene.sent().empty()) << "a server is not asked";
+  EXPECT_EQ(scene.endpoint().peer_count(), peers) << "and leaves nothing behind";
+}
+
 TEST(HomaFreeze, KeepsTheTraceOnlyWhereItIsAllowedAndOncePerSecond) {
   for (const bool allowed : {false, true}) {
     Config config = Scene::unpaced();

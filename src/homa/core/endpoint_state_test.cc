@@ -79,6 +79,21 @@ TEST(HomaEndpoint, ARequestIsTakenAnsweredOnceAndEndsWithItsAcknowledgement) {
   EXPECT_EQ(scene.endpoint().next_deadline(), Instant::never());
 }
 
+TEST(HomaEndpoint, ARequestThatWaitsOrExecutesWantsNoWakeUps) {
+  Scene scene;
+  scene.give(RpcId{2}, Scene::data(3000));
+  EXPECT_NE(scene.endpoint().next_deadline(), Instant::never()) << "it may have to ask for the rest";
+  scene.give(RpcId{2}, Scene::data(3000, 1412));
+  scene.give(RpcId{2}, Scene::data(3000, 2824));
+  EXPECT_EQ(scene.endpoint().next_deadline(), Instant::never()) << "it waits for the application";
+  const std::optional<Taken> request = scene.host.take(kEchoPort);
+  ASSERT_TRUE(request);
+  EXPECT_EQ(scene.endpoint().next_deadline(), Instant::never()) << "it executes";
+  EXPECT_TRUE(scene.host.reply(scene.now, request->event.rpc, pattern(3, 100)));
+  scene.sent();
+  EXPECT_NE(scene.endpoint().next_deadline(), Instant::never()) << "it waits for the acknowledgement";
+}
+
 TEST(HomaEndpoint, AReplyOfAWrongLengthOrToACallIsRefused) {
   Scene scene;
   const RpcHandle rpc = scene.take_request(2);
@@ -258,6 +273,40 @@ TEST(HomaAcks, NeedAckIsIgnoredWhileTheResponseIsIncompleteElseAnsweredWithAll) 
   EXPECT_EQ(std::get<Ack>(packet.body).count, 1);
   scene.give(RpcId{1001}, NeedAck{});
   EXPECT_EQ(scene.sent_one().sender_id, RpcId{1000}) << "of a call that is long over";
+}
+
+TEST(HomaAcks, NeedAckIsAnsweredWhileTheResponseWaitsForTheApplication) {
+  Scene scene;
+  const RpcId id = scene.call(10).id;
+  scene.sent();
+  scene.give(other_side(id), Scene::data(10));
+  for (int i = 0; i < 2; ++i) {
+    scene.give(other_side(id), NeedAck{});
+    const Packet packet = scene.sent_one();
+    EXPECT_EQ(packet.type(), PacketType::ack);
+    EXPECT_EQ(packet.sender_id, id);
+  }
+  EXPECT_EQ(scene.host.take(scene.host.client_port())->event.kind, Event::Kind::response);
+}
+
+TEST(HomaAcks, NeedAckIsIgnoredByACallThatFailed) {
+  Scene scene;
+  const RpcId id = scene.call(10).id;
+  scene.sent();
+  scene.endpoint().handle_unreachable(scene.now, scene.peer, CallError::unreachable);
+  scene.give(other_side(id), NeedAck{});
+  EXPECT_TRUE(scene.sent().empty()) << "the response is not here";
+}
+
+TEST(HomaAcks, RepeatedDataTakesNoneOrANewOne) {
+  Scene scene;
+  const RpcId first = complete_call(scene), asked = scene.call(10).id;
+  EXPECT_EQ(scene.sent_body<Data>().ack.client_id, first);
+  scene.give(other_side(asked), Resend{0, 100, 7});
+  EXPECT_EQ(scene.sent_body<Data>().ack, AckRecord{});
+  const RpcId second = complete_call(scene);
+  scene.give(other_side(asked), Resend{0, 100, 7});
+  EXPECT_EQ(scene.sent_body<Data>().ack.client_id, second);
 }
 
 TEST(HomaAcks, AServerAsksForItEverMoreRarely) {

@@ -443,16 +443,6 @@ TEST(HomaUnknown, IsIgnoredWhileARestartIsUnderWay) {
   EXPECT_EQ(sent, 6u);
 }
 
-TEST(HomaUnknown, AServersRpcIsForgottenAndRetired) {
-  Scene scene;
-  scene.take_request(2);
-  scene.give(RpcId{2}, Unknown{});
-  EXPECT_EQ(scene.endpoint().rpc_count(), 0u);
-  scene.give(RpcId{2}, Scene::data(100));
-  EXPECT_EQ(scene.endpoint().rpc_count(), 0u);
-  EXPECT_EQ(scene.endpoint().counters().dropped_retired, 1u);
-}
-
 TEST(HomaUnknown, AServerThatLostItsStateFailsTheCallAtTheFifth) {
   Scene scene;
   const StartedCall call = scene.call(100);

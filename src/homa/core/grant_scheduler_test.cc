@@ -275,5 +275,133 @@ TEST(HomaGrants, WithoutAnIncrementNobodyIsPitied) {
   EXPECT_EQ(receiver.endpoint().pity_grants(), 0u);
 }
 
+// All with the rank of one message to give, and nobody ends a batch.
+TEST(HomaGrants, TheEndOfAnRpcGivesItsRankToTheNextAtOnce) {
+  struct Row {
+    const char* name;
+    void (*end)(Receiver&);
+  };
+  const Row rows[] = {
+      {"its client forgot it", [](Receiver& r) { r.give_from(r.sender(2), RpcId{4}, Unknown{}, false); }},
+      {"its port is closed", [](Receiver& r) { r.endpoint().close_port(r.now, kEchoPort); }},
+      {"unreachable", [](Receiver& r) { r.endpoint().handle_unreachable(r.now, r.sender(2), CallError::unreachable); }}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Config config = Scene::unpaced();
+    config.max_overcommit = 1;
+    config.byte_bound = false;
+    Receiver receiver(config);
+    const auto begin_response = [&](std::uint32_t number, std::uint32_t length) {
+      receiver.peer = receiver.sender(number);
+      const StartedCall call = receiver.call(10);
+      for (const std::uint32_t offset : {0u, kMaxData})
+        receiver.give_from(receiver.peer, other_side(call.id), Scene::data(length, offset), false);
+      return call;
+    };
+    const StartedCall shortest = begin_response(1, 100'000);
+    for (const std::uint32_t offset : {0u, kMaxData})
+      receiver.give_from(receiver.sender(2), RpcId{4}, Scene::data(150'000, offset), false);
+    const StartedCall longest = begin_response(3, 200'000);
+    receiver.endpoint().handle_batch_end(receiver.now);
+    const auto one_grant = [&](RpcId id, std::uint8_t priority) {
+      std::vector<Packet> grants;
+      for (const Packet& packet : receiver.sent())
+        if (packet.type() == PacketType::grant) grants.push_back(packet);
+      ASSERT_EQ(grants.size(), 1u);
+      EXPECT_EQ(grants[0].sender_id, id);
+      EXPECT_EQ(std::get<Grant>(grants[0].body), (Grant{12'824, priority}));
+    };
+    one_grant(shortest.id, 2);
+    EXPECT_TRUE(receiver.endpoint().handle_abort(receiver.now, shortest.rpc));
+    one_grant(RpcId{5}, 1);
+    row.end(receiver);
+    one_grant(longest.id, 0);
+  }
+}
+
+TEST(HomaGrants, ATickGivesThoseForWhichARunHadNoRoom) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 20;
+  Receiver receiver(config);
+  receiver.begin_all(25, 50'000);
+  EXPECT_EQ(receiver.grants().size(), 10u);
+  receiver.tick();
+  EXPECT_EQ(receiver.grants().size(), 10u);
+  receiver.tick();
+  EXPECT_TRUE(receiver.grants().empty()) << "the ranks end at the overcommitment";
+}
+
+TEST(HomaGrants, AMessageThatIsAskedForIsStalledUntilItsNextData) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 2;  // 20000 bytes
+  Receiver receiver(config);
+  receiver.begin_all(3, 100'000);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'824, 2}, {4, 12'824, 1}}));
+  std::vector<Packet> sent;
+  for (int i = 1; i <= 15; ++i) {
+    EXPECT_TRUE(sent.empty()) << i;
+    for (const std::uint32_t alive : {2u, 3u}) receiver.begin(alive, alive * 100'000);  // duplicates
+    EXPECT_TRUE(receiver.sent().empty());
+    receiver.tick();
+    sent = receiver.sent();
+  }
+  ASSERT_EQ(sent.size(), 2u);
+  EXPECT_EQ(sent[0].sender_id, RpcId{3});
+  EXPECT_EQ(std::get<Resend>(sent[0].body), (Resend{2 * kMaxData, 10'000, 7})) << "it keeps what it was granted";
+  EXPECT_EQ(sent[1].sender_id, RpcId{7}) << "the third has its rank, and its bytes on the way do not count";
+  EXPECT_EQ(std::get<Grant>(sent[1].body), (Grant{12'824, 0}));
+  receiver.begin(1, 100'000, 2 * kMaxData);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 3 * kMaxData + 10'000, 2}})) << "the first again, of three";
+}
+
+TEST(HomaGrants, EachByteOfWhatNeedsNoGrantsLeavesRoomAsItComes) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 2;  // 20000 bytes: 9176 for the first, 10000 for the second, 824 are left
+  Receiver receiver(config);
+  receiver.give_from(receiver.sender(9), RpcId{18}, Scene::data(10'000), false);
+  for (const std::uint32_t offset : {0u, kMaxData}) {
+    receiver.give_from(receiver.sender(1), RpcId{2}, Scene::data(12'000, offset), false);
+    receiver.give_from(receiver.sender(2), RpcId{4}, Scene::data(100'000, offset), false);
+  }
+  receiver.endpoint().handle_batch_end(receiver.now);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'000, 1}}));
+  for (std::uint32_t packet = 1; packet <= 5; ++packet) {
+    receiver.begin(9, 10'000, packet * kMaxData);
+    EXPECT_TRUE(receiver.grants().empty()) << packet;
+  }
+  receiver.begin(9, 10'000, 6 * kMaxData);  // 116 bytes are still to come
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{4, 12'824, 0}}));
+}
+
+TEST(HomaGrants, WhatIsStalledAndNeedsNoGrantsLeavesItsRoomUntilItsNextData) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 2;  // 20000 bytes
+  Receiver receiver(config);
+  receiver.give_from(receiver.sender(9), RpcId{18}, Scene::data(10'000), false);
+  receiver.begin_all(2, 100'000);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'824, 1}}));
+  receiver.give_from(receiver.sender(9), RpcId{18}, Busy{});
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{4, 12'824, 0}}));
+  receiver.begin(9, 10'000, kMaxData);
+  receiver.begin(2, 200'000, 2 * kMaxData);
+  EXPECT_TRUE(receiver.grants().empty()) << "it counts again";
+}
+
+TEST(HomaGrants, AGrantBreaksTheSilence) {
+  Config config = Scene::unpaced();
+  config.max_overcommit = 1;
+  config.byte_bound = false;
+  Receiver receiver(config);
+  receiver.begin_all(2, 100'000);
+  EXPECT_EQ(receiver.grants().size(), 1u);
+  receiver.ticks(10);
+  receiver.give_from(receiver.sender(1), RpcId{2}, Unknown{});
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{4, 12'824, 0}}));
+  receiver.ticks(14);
+  EXPECT_TRUE(receiver.sent().empty()) << "24 ticks without its DATA, 14 since it was granted";
+  receiver.tick();
+  EXPECT_EQ(receiver.sent_body<Resend>(), (Resend{2 * kMaxData, 10'000, 7}));
+}
+
 }  // namespace
 }  // namespace godwit::homa

@@ -14,7 +14,7 @@ struct Faults {
   double duplication = 0;
   Duration delay_max = Duration::microseconds(20);  // drawn per datagram, so that they overtake one another
   Duration duplicate_delay_max = Duration::microseconds(200);
-  // Nothing gets through within the window, which comes again after each period; zero: never.
+  // Nothing gets through within the window, which comes early and again after each period; zero: never.
   Duration blackout{}, blackout_period{};
   // A host crashes and starts anew after each period, in turn; zero: never.
   Duration crash_period{};
@@ -39,7 +39,9 @@ class LossyNetwork {
   sim::World world;
 
   std::uint64_t completed() const { return completed_; }
-  std::uint64_t failed() const { return failed_; }
+  // That the faults struck: datagrams that a blackout swallowed, hosts that crashed.
+  std::uint64_t blacked_out() const { return blacked_out_; }
+  std::uint64_t crashes() const { return crashes_; }
   Endpoint& endpoint(std::uint32_t host) { return hosts_[host].now->endpoint(); }
 
  private:
@@ -80,7 +82,7 @@ class LossyNetwork {
   std::vector<Host> hosts_;
   std::map<std::uint64_t, Expected> expected_;                  // by call, which its bytes begin with
   std::set<std::pair<std::uint64_t, std::uint64_t>> executed_;  // call, server incarnation
-  std::uint64_t calls_ = 0, completed_ = 0, failed_ = 0;
+  std::uint64_t calls_ = 0, completed_ = 0, blacked_out_ = 0, crashes_ = 0;
   std::uint32_t next_crash_ = 0;
 };
 

@@ -67,6 +67,39 @@ TEST(HomaSender, APacketGoesIffItsFirstByteIsPermitted) {
   EXPECT_EQ(scene.sent_body<Data>().offset, 11'296u);
 }
 
+TEST(HomaSender, PrioritiesThatWeDoNotHaveAreTakenAsTheHighestThatWeHave) {
+  Config config = Scene::unpaced();
+  config.num_priorities = 4;
+  Scene scene(config);
+  const StartedCall call = scene.call(100'000);
+  scene.sent();
+  struct Row {
+    std::uint8_t asked, expected;
+  };
+  std::uint32_t granted = 11'296;
+  for (const Row row : {Row{7, 3}, Row{4, 3}, Row{3, 3}, Row{2, 2}, Row{255, 3}}) {
+    scene.give(other_side(call.id), Grant{granted += kMaxData, row.asked});
+    const std::vector<Datagram> scheduled = scene.sent_datagrams();
+    ASSERT_EQ(scheduled.size(), 1u);
+    EXPECT_EQ(scheduled[0].priority, row.expected) << "GRANT at " << int{row.asked};
+    scene.give(other_side(call.id), Resend{0, 100, row.asked});
+    const std::vector<Datagram> repeated = scene.sent_datagrams();
+    ASSERT_EQ(repeated.size(), 1u);
+    EXPECT_EQ(repeated[0].priority, row.expected) << "RESEND at " << int{row.asked};
+  }
+}
+
+TEST(HomaSender, ARestartDropsRepeatsThatWait) {
+  Scene scene;
+  const StartedCall call = scene.call(8000);
+  scene.sent();
+  scene.give(other_side(call.id), Resend{2 * kMaxData, 8000, 7});
+  scene.give(other_side(call.id), Unknown{});
+  const std::vector<Packet> again = scene.sent();
+  ASSERT_EQ(again.size(), 6u) << "the message once";
+  for (std::size_t i = 0; i < again.size(); ++i) EXPECT_EQ(data_of(again[i]).offset, i * kMaxData);
+}
+
 TEST(HomaSender, UnscheduledBytesUseTheReceiversCutoffsAndScheduledOnesTheGrantsPriority) {
   Scene scene;
   const auto priority_of_call = [&](std::uint32_t length) {

@@ -78,6 +78,8 @@ void add_calls(Text& out, const Endpoint& endpoint, const LatencyHistogram& call
   out.counter("retransmitted_packets_total", "Data packets sent again", c.retransmitted_packets);
   out.counter("peers_dead_total", "Peers that did not answer any more", c.peers_dead);
   out.counter("ticks_skipped_total", "Timer ticks that came too late to count", c.ticks_skipped);
+  out.counter("control_packets_dropped_total", "Control packets that found no room to wait in",
+              endpoint.control_packets_dropped());
   out.counter("pity_grants_total", "Grants to the oldest message", endpoint.pity_grants());
   out.counter("retired_evicted_total",
               "Names of finished requests forgotten early: execution at most once is not certain any more",
@@ -106,6 +108,7 @@ void add_socket(Text& out, const Driver& driver) {
   out.counter("segmented_sends_total", "Sends that carried several datagrams as one (GSO)", c.segmented_sends);
   out.counter("coalesced_receptions_total", "Receptions that carried several datagrams as one (GRO)", c.coalesced_receptions);
   out.counter("blocked_sends_total", "Times that the kernel took no more", c.blocked_sends);
+  out.counter("datagrams_truncated_total", "Datagrams that were longer than any of ours", c.dropped_truncated);
   out.counter("datagrams_too_big_total", "Datagrams that were too long for their way", c.dropped_too_big);
   out.counter("datagrams_unsendable_total", "Datagrams that the system refused to send", c.dropped_unsendable);
   out.counter("sleeps_total", "Times that the thread slept", driver.sleeps());
