@@ -31,7 +31,7 @@ void add_simulate(Command group, const Settings& settings, std::function<int()>&
   app.add_option("--fifo", o->fifo_permille, "share of grants and packets for the oldest message, in thousandths");
   app.add_option("--warmup-ms", o->warmup_ms, "simulated time before the measured one");
   app.add_option("--end-ms", o->end_ms, "simulated time at which the measured one ends");
-  app.add_option("--csv", o->csv, "write the slowdowns to this file");
+  app.add_option("--csv", o->csv, "write all figures (lines of '#') and a table of slowdowns to this file");
   app.add_option("--svg", o->svg, "draw them into this file");
   set_command(app, settings, command, o, run_homa_simulate);
 }

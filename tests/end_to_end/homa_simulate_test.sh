@@ -13,6 +13,19 @@ simulate --csv "$work/a.csv" --svg "$work/a.svg" >"$work/a.json"
 simulate --csv "$work/b.csv" >"$work/b.json"
 cmp "$work/a.csv" "$work/b.csv"
 grep -q '<polyline' "$work/a.svg"
+grep -q '^# throughput: 0\.[0-9]' "$work/a.csv"
+grep -q '^# host_downlinks_mean_bytes: [1-9]' "$work/a.csv"
+grep -q '^# resends: ' "$work/a.csv"
+
+# The oracle has neither packets nor queues; it says so by silence, and what it carried is counted.
+simulate --transport oracle --csv "$work/o.csv" >"$work/o.json"
+timeout 60 "$godwit" homa simulate --setup rack16 --workload w3 --warmup-ms 0.5 --end-ms 2 --transport oracle >"$work/o.txt"
+for word in packets queues trace wasted; do
+  ! grep -q "$word" "$work/o.csv" "$work/o.json" "$work/o.txt" || { echo "the oracle speaks of $word"; exit 1; }
+done
+grep -q 'received [1-9][0-9.]* % of the link' "$work/o.txt"
+timeout 60 "$godwit" homa simulate --setup rack16 --workload w3 --warmup-ms 0.5 --end-ms 1 --load 0.5 --no-srpt >"$work/a.txt"
+grep -q 'load 0.5, 8 priorities, overcommitment 4, SRPT off, FIFO share 0 of 1000; measured from 0.5 to 1 ms' "$work/a.txt"
 
 python3 - "$work/a.json" "$work/b.json" <<'PYTHON'
 import json
@@ -25,6 +38,9 @@ for result in (a, b):
 assert a == b, "the same seed gave another result"
 assert a["seed"] == 1 and a["measured"] > 1000 and len(a["tenths"]) == 10, a
 assert 1 <= a["shortest_half"]["slowdown_p50"] <= a["shortest_half"]["slowdown_p99"] < 5, a["shortest_half"]
+said = dict(setup="rack16", transport="homa", workload="w3", load=0.8, priorities=8, overcommitment=4, srpt=True, fifo_permille=0,
+            warmup_ms=0.5, end_ms=2)
+assert {key: a[key] for key in said} == said, a
 PYTHON
 
 refused() {

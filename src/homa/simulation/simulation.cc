@@ -192,6 +192,7 @@ void Simulation::drain_windowed(std::uint32_t index) {
     transmit.offset = out->length;
     transmit.buffer = BufferId{out->message};
     fabric_.at(packet).destination = static_cast<std::uint16_t>(out->destination);
+    ++(out->is_ack ? results_.acks : results_.data_packets);
     send(index, packet);
   }
   wake_later(index);
