@@ -15,7 +15,11 @@ void add_simulate(Command group, const Settings& settings, std::function<int()>&
   app.footer(
       "Example:\n  godwit homa simulate --setup rack16 --workload w3 --load 0.8 --svg slowdown.svg\n\n"
       "Slowdown is a message's time over that of the same message alone in the network; 'tenth' is a tenth of the messages by\n"
-      "length. A seed repeats a run packet for packet.");
+      "length. 'Wasted' is the share of moments in which a link to a host was idle though more senders waited for its grants "
+      "than it\n"
+      "grants at once; 'granted and not used' are the bytes that a receiver had allowed, by grants or unscheduled, and that had "
+      "not\n"
+      "come, of messages whose first packet had. A seed repeats a run packet for packet.");
   auto o = std::make_shared<HomaSimulateOptions>();
   app.add_option("--setup", o->setup,
                  "sigcomm18 (144 hosts, two tiers, 10 Gb/s), sigcomm18-host (the same with production's sender queue), atc21 (40 "

@@ -125,6 +125,9 @@ void print_packets(Console& console, const sim::Setup& setup, const sim::Results
     queues += fmt::format("{} {} {:.0f} {}", queues.empty() ? "" : ",", name, length.mean_bytes, length.most_bytes);
   }
   console.line("  queues, mean and most bytes:" + queues);
+  if (sim::runs_core(transport))
+    console.line(fmt::format("  granted and not used, mean and most bytes of a receiver: {:.0f} {}", r.granted_unused_mean_bytes,
+                             r.granted_unused_most_bytes));
   std::string line = fmt::format("  {} packets: {} DATA", r.packets, r.data_packets);
   if (!sim::runs_core(transport)) line += fmt::format(", {} acknowledgements", r.acks);
   if (sim::has_grants(transport)) line += fmt::format(", {} GRANT", r.grants);

@@ -16,6 +16,7 @@ grep -q '<polyline' "$work/a.svg"
 grep -q '^# throughput: 0\.[0-9]' "$work/a.csv"
 grep -q '^# host_downlinks_mean_bytes: [1-9]' "$work/a.csv"
 grep -q '^# resends: ' "$work/a.csv"
+grep -q '^# granted_unused_mean_bytes: [1-9]' "$work/a.csv"
 
 # The oracle has neither packets nor queues; it says so by silence, and what it carried is counted.
 simulate --transport oracle --csv "$work/o.csv" >"$work/o.json"
@@ -25,6 +26,7 @@ for word in packets queues trace wasted; do
 done
 grep -q 'received [1-9][0-9.]* % of the link' "$work/o.txt"
 timeout 60 "$godwit" homa simulate --setup rack16 --workload w3 --warmup-ms 0.5 --end-ms 1 --load 0.5 --no-srpt >"$work/a.txt"
+grep -Eq 'granted and not used, mean and most bytes of a receiver: [1-9][0-9]* [1-9][0-9]*$' "$work/a.txt"
 grep -q 'load 0.5, 8 priorities, overcommitment 4, SRPT off, FIFO share 0 of 1000; measured from 0.5 to 1 ms' "$work/a.txt"
 
 python3 - "$work/a.json" "$work/b.json" <<'PYTHON'
@@ -38,6 +40,7 @@ for result in (a, b):
 assert a == b, "the same seed gave another result"
 assert a["seed"] == 1 and a["measured"] > 1000 and len(a["tenths"]) == 10, a
 assert 1 <= a["shortest_half"]["slowdown_p50"] <= a["shortest_half"]["slowdown_p99"] < 5, a["shortest_half"]
+assert 0 < a["granted_unused_mean_bytes"] <= a["granted_unused_most_bytes"], a
 said = dict(setup="rack16", transport="homa", workload="w3", load=0.8, priorities=8, overcommitment=4, srpt=True, fifo_permille=0,
             warmup_ms=0.5, end_ms=2)
 assert {key: a[key] for key in said} == said, a

@@ -56,6 +56,10 @@ std::vector<Figure> figures(const Setup& setup, const Results& r) {
   all.push_back({"offered", r.offered});
   all.push_back({"throughput", r.throughput});
   if (has_grants(transport)) all.push_back({"wasted", r.wasted});
+  if (runs_core(transport)) {
+    all.push_back({"granted_unused_mean_bytes", r.granted_unused_mean_bytes});
+    all.push_back({"granted_unused_most_bytes", r.granted_unused_most_bytes});
+  }
   all.push_back({"simulated_ms", r.simulated_ms});
   if (!has_packets(transport)) return all;
   all.push_back({"packets", r.packets});

@@ -36,6 +36,8 @@ struct Results {
   double throughput = 0;                                    // share of the link, as load is
   double offered = 0;                                       // the same of the bytes generated
   double wasted = 0;                                        // share of the samples in the window
+  double granted_unused_mean_bytes = 0;                     // per receiver, over the samples in the window
+  std::uint64_t granted_unused_most_bytes = 0;
   std::array<QueueLength, 3> queues;
   std::uint64_t acks = 0;  // of the window-based baseline
   std::uint64_t packets = 0, data_packets = 0, grants = 0, resends = 0, busies = 0, retransmissions = 0, failed = 0;
