@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cli/homa_network_commands.h"
+#include "cli/homa_plot_command.h"
 #include "cli/homa_simulate_command.h"
 #include "cli/program.h"
 
@@ -36,8 +37,23 @@ void add_simulate(Command group, const Settings& settings, std::function<int()>&
   app.add_option("--warmup-ms", o->warmup_ms, "simulated time before the measured one");
   app.add_option("--end-ms", o->end_ms, "simulated time at which the measured one ends");
   app.add_option("--csv", o->csv, "write all figures (lines of '#') and a table of slowdowns to this file");
-  app.add_option("--svg", o->svg, "draw them into this file");
+  app.add_option("--svg", o->svg, "draw the slowdowns into this file; several runs: godwit homa plot");
   set_command(app, settings, command, o, run_homa_simulate);
+}
+
+void add_plot(Command group, const Settings& settings, std::function<int()>& command) {
+  Command app = group.add_verb("plot", "draw the slowdowns of several simulated runs over each other");
+  app.footer(
+      "Example:\n"
+      "  godwit homa simulate --setup rack16 --csv eight.csv\n"
+      "  godwit homa simulate --setup rack16 --priorities 1 --csv one.csv\n"
+      "  godwit homa plot priorities.svg eight.csv one.csv\n\n"
+      "A curve for each run, p99 by tenth of the messages; the legend says in what they differ.");
+  auto o = std::make_shared<HomaPlotOptions>();
+  app.add_option("OUT.svg", o->svg, "the file to draw").required();
+  app.add_option("RUN.csv", o->tables, "what `homa simulate --csv` wrote, at most 16").required();
+  app.add_flag("--median", o->median, "p50 in place of p99");
+  set_command(app, settings, command, o, run_homa_plot);
 }
 
 }  // namespace
@@ -47,6 +63,7 @@ void add_homa_commands(Command app, const Settings& settings, std::function<int(
   group.footer("Example:\n  godwit homa bench");
   add_homa_network_commands(group, settings, command);
   add_simulate(group, settings, command);
+  add_plot(group, settings, command);
 }
 
 }  // namespace godwit::cli

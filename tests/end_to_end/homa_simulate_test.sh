@@ -46,6 +46,33 @@ said = dict(setup="rack16", transport="homa", workload="w3", load=0.8, prioritie
 assert {key: a[key] for key in said} == said, a
 PYTHON
 
+# Several runs over each other; names of files are text, not markup.
+simulate --priorities 1 --csv "$work/one.csv" >/dev/null
+cp "$work/one.csv" "$work/<b> & c.csv"
+"$godwit" homa plot "$work/all.svg" "$work/a.csv" "$work/one.csv" "$work/<b> & c.csv" >"$work/plotted"
+python3 - "$work/all.svg" <<'PYTHON'
+import sys
+import xml.etree.ElementTree as tree
+
+root = tree.parse(sys.argv[1]).getroot()
+svg = "{http://www.w3.org/2000/svg}"
+assert len(root.findall(svg + "polyline")) == 3
+texts = [text.text for text in root.findall(svg + "text")]
+for text in ("priorities 8", "priorities 1, one.csv", "priorities 1, <b> & c.csv"):
+    assert text in texts, texts
+PYTHON
+fails() {  # exit code, words of the message, arguments
+  local code=0
+  "$godwit" homa plot "${@:3}" >/dev/null 2>"$work/error" || code=$?
+  [ "$code" = "$1" ] && grep -q "$2" "$work/error" || { echo "plot ${*:3}: exit code $code: $(cat "$work/error")"; exit 1; }
+}
+fails 2 'must end in .svg' "$work/a.csv" "$work/one.csv"
+fails 1 'no-such.csv' "$work/none.svg" "$work/no-such.csv"
+fails 1 'what .godwit homa simulate --csv. wrote' "$work/none.svg" "$work/a.svg"
+head -c -300 "$work/a.csv" >"$work/cut.csv"
+fails 1 'cut.csv' "$work/none.svg" "$work/cut.csv"
+[ ! -e "$work/none.svg" ] || { echo "a plot of nothing was written"; exit 1; }
+
 refused() {
   local code=0
   timeout 60 "$godwit" homa simulate "$@" >/dev/null 2>"$work/error" || code=$?
