@@ -75,6 +75,7 @@ def last(path):
     return json.loads([line for line in open(path, encoding="utf-8") if line.startswith("{")][-1])
 short, bulk = last(sys.argv[2]), [last(path) for path in sys.argv[3:]]
 print(json.dumps({"what": sys.argv[1], "p50_us": short["p50_us"], "p99_us": short["p99_us"],
-                  "bulk_gbit_per_second": sum(stream["gbit_per_second"] for stream in bulk)}), flush=True)
+                  "bulk_gbit_per_second": sum(stream["gbit_per_second"] for stream in bulk),
+                  "cpu_us_per_call": short.get("cpu_us_per_call"), "cpu_of_both_sides": short.get("cpu_of_both_sides", True)}), flush=True)
 PYTHON
 done

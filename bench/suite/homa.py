@@ -163,13 +163,21 @@ def beside_bulk(world, contenders):
         for line in done.stdout.splitlines():
             run = json.loads(line)
             runs[run["what"]].append(run)
-    medians = {c: {key: median([run[key] for run in found]) for key in ("p50_us", "p99_us", "bulk_gbit_per_second")}
+    keys = ("p50_us", "p99_us", "bulk_gbit_per_second", "cpu_us_per_call")
+    medians = {c: {key: median([run[key] for run in found]) for key in keys if all(run.get(key) is not None for run in found)}
                for c, found in runs.items()}
     title = "100 B beside a bulk stream on 1 Gb/s"
     for contender, m in medians.items():
         world.row("homa", title, contender=contender, **m)
-    world.table(title, ("", "p50 us", "p99 us", "bulk Gb/s, each way"),
-                [(NAMES[c], f"{m['p50_us']:.0f}", f"{m['p99_us']:.0f}", f"{m['bulk_gbit_per_second']:.2f}")
+
+    def cpu_text(contender, m):
+        if "cpu_us_per_call" not in m:
+            return ""
+        both = all(run["cpu_of_both_sides"] for run in runs[contender])
+        return f"{m['cpu_us_per_call']:.1f} {'both sides' if both else 'client'}"
+
+    world.table(title, ("", "p50 us", "p99 us", "bulk Gb/s, each way", "CPU us per short call"),
+                [(NAMES[c], f"{m['p50_us']:.0f}", f"{m['p99_us']:.0f}", f"{m['bulk_gbit_per_second']:.2f}", cpu_text(c, m))
                  for c, m in medians.items()])
     for contender in contenders[1:]:
         ratio = medians[contender]["p99_us"] / medians["godwit"]["p99_us"]

@@ -10,12 +10,13 @@ from absent import absent_reads
 from chunks import images
 from exports import exports
 from homa import echoes
+from homa_core import core
 from homa_simulated import simulated
 from moves import memory_to_memory, peak_memory, sparse_file_to_file
 from world import World, cpu_name
 
 LINES = {"move": memory_to_memory, "sparse": sparse_file_to_file, "export": exports, "absent": absent_reads, "peak": peak_memory,
-         "homa": echoes, "homa-simulated": simulated, "chunks": images}
+         "homa": echoes, "homa-core": core, "homa-simulated": simulated, "chunks": images}
 # Not unless named: they take an hour.
 NOT_BY_DEFAULT = ("homa-simulated", "chunks")
 

@@ -1,5 +1,6 @@
 #include "cli/homa_simulate_command.h"
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <fstream>
@@ -8,6 +9,7 @@
 #include <boost/json/array.hpp>
 
 #include "cli/console.h"
+#include "homa/simulation/plot.h"
 #include "homa/simulation/simulation.h"
 
 namespace godwit::cli {
@@ -52,72 +54,102 @@ Result<void> write_file(const std::string& path, const std::string& text) {
   return {};
 }
 
+void put(json::object& into, const sim::Figure& figure) {
+  std::visit([&](const auto& value) { into[figure.key] = value; }, figure.value);
+}
+
+// A group in which nothing was measured has no slowdowns.
+json::object json_of(const sim::Slowdowns& s) {
+  json::object object{{"messages", s.count()}};
+  if (s.count() > 0) object["slowdown_p50"] = s.quantile(0.5), object["slowdown_p99"] = s.quantile(0.99);
+  return object;
+}
+
 json::object json_of(const sim::Setup& setup, const sim::Results& r, Seconds took) {
+  json::object all;
+  for (const sim::Figure& figure : sim::describe(setup)) put(all, figure);
+  for (const sim::Figure& figure : sim::figures(setup, r)) put(all, figure);
   json::array tenths, queues;
   const auto lengths = sim::tenth_lengths(setup.workload);
-  for (std::size_t i = 0; i < lengths.size(); ++i)
-    tenths.push_back(json::object{{"length_max_bytes", lengths[i]},
-                                  {"messages", r.tenths[i].count()},
-                                  {"slowdown_p50", r.tenths[i].quantile(0.5)},
-                                  {"slowdown_p99", r.tenths[i].quantile(0.99)}});
-  constexpr std::array<const char*, 3> kPlaces = {"host_downlinks", "rack_uplinks", "rack_downlinks"};
-  for (std::size_t i = 0; i < kPlaces.size(); ++i)
-    queues.push_back(
-        json::object{{"where", kPlaces[i]}, {"mean_bytes", r.queues[i].mean_bytes}, {"most_bytes", r.queues[i].most_bytes}});
-  return {{"setup", setup.options.setup},
-          {"transport", sim::name_of(setup.options.transport)},
-          {"workload", setup.options.workload},
-          {"seed", setup.options.seed},
-          {"started", r.started},
-          {"measured", r.measured},
-          {"unfinished", r.unfinished},
-          {"failed", r.failed},
-          {"waited_for_room", r.waited_for_room},
-          {"tenths", tenths},
-          {"shortest_half", json::object{{"messages", r.shortest_half.count()},
-                                         {"slowdown_p50", r.shortest_half.quantile(0.5)},
-                                         {"slowdown_p99", r.shortest_half.quantile(0.99)}}},
-          {"offered", r.offered},
-          {"throughput", r.throughput},
-          {"wasted", r.wasted},
-          {"queues", queues},
-          {"packets", r.packets},
-          {"grants", r.grants},
-          {"resends", r.resends},
-          {"busies", r.busies},
-          {"retransmissions", r.retransmissions},
-          {"trace_hash", fmt::format("{:016x}", r.trace_hash)},
-          {"simulated_ms", r.simulated_ms},
-          {"wall_seconds", took.wall},
-          {"cpu_seconds", took.cpu},
-          {"packets_per_cpu_second", static_cast<double>(r.packets) / took.cpu}};
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    json::object tenth = json_of(r.tenths[i]);
+    tenth["length_max_bytes"] = lengths[i];
+    tenths.push_back(std::move(tenth));
+  }
+  all["tenths"] = std::move(tenths);
+  all["shortest_half"] = json_of(r.shortest_half);
+  for (const auto& [where, length] : sim::queues(setup, r))
+    queues.push_back(json::object{{"where", where}, {"mean_bytes", length.mean_bytes}, {"most_bytes", length.most_bytes}});
+  if (!queues.empty()) all["queues"] = std::move(queues);
+  all["wall_seconds"] = took.wall;
+  all["cpu_seconds"] = took.cpu;
+  if (sim::has_packets(setup.options.transport))
+    all["packets_per_cpu_second"] = static_cast<double>(r.packets) / std::max(took.cpu, 1e-6);
+  return all;
+}
+
+void print_setup(Console& console, const sim::Setup& setup) {
+  const homa::Config& c = setup.config;
+  std::string line = fmt::format("  load {:g}", setup.load);
+  if (sim::has_grants(setup.options.transport))
+    line += fmt::format(", {} priorities, overcommitment {}, SRPT {}, FIFO share {} of 1000", c.num_priorities, c.max_overcommit,
+                        c.srpt ? "on" : "off", c.grant_fifo_permille);
+  else if (sim::has_packets(setup.options.transport))
+    line += ", 1 priority";
+  console.line(line + fmt::format("; measured from {:g} to {:g} ms", static_cast<double>(setup.warmup.nanoseconds) / 1e6,
+                                  static_cast<double>(setup.end.nanoseconds) / 1e6));
 }
 
 void print_table(Console& console, const sim::Setup& setup, const sim::Results& r) {
   console.line(fmt::format("{} {} w{}, seed {}: {} messages started, {} measured, {} unfinished", setup.options.setup,
                            sim::name_of(setup.options.transport), setup.options.workload, setup.options.seed, r.started,
                            r.measured, r.unfinished));
+  print_setup(console, setup);
   console.line("  tenth   up to bytes   messages   slowdown p50     p99");
   const auto lengths = sim::tenth_lengths(setup.workload);
   const auto row = [&](std::string_view name, std::uint32_t length, const sim::Slowdowns& s) {
-    console.line(
-        fmt::format("  {:>5} {:>13} {:>10} {:>14.2f} {:>7.2f}", name, length, s.count(), s.quantile(0.5), s.quantile(0.99)));
+    const std::string start = fmt::format("  {:>5} {:>13} {:>10}", name, length, s.count());
+    console.line(s.count() == 0 ? start + fmt::format(" {:>14} {:>7}", "-", "-")
+                                : start + fmt::format(" {:>14.2f} {:>7.2f}", s.quantile(0.5), s.quantile(0.99)));
   };
   for (std::size_t i = 0; i < lengths.size(); ++i) row(fmt::format("{}", i + 1), lengths[i], r.tenths[i]);
   row("1-5", lengths[4], r.shortest_half);
 }
 
-void print_rest(Console& console, const sim::Results& r, Seconds took) {
-  console.line(fmt::format("  offered {:.1f} %, received {:.1f} % of the link; wasted {:.1f} %; waited for room {}; failed {}",
-                           r.offered * 100, r.throughput * 100, r.wasted * 100, r.waited_for_room, r.failed));
-  console.line(
-      fmt::format("  queues, mean and most bytes: host downlinks {:.0f} {}, rack uplinks {:.0f} {}, rack downlinks {:.0f} {}",
-                  r.queues[0].mean_bytes, r.queues[0].most_bytes, r.queues[1].mean_bytes, r.queues[1].most_bytes,
-                  r.queues[2].mean_bytes, r.queues[2].most_bytes));
-  console.line(fmt::format("  {} packets: {} DATA, {} GRANT, {} RESEND, {} BUSY, {} sent again; trace {:016x}", r.packets,
-                           r.data_packets, r.grants, r.resends, r.busies, r.retransmissions, r.trace_hash));
-  console.line(fmt::format("  {:.1f} ms simulated in {:.1f} s ({:.1f} s of CPU), {:.2f} million packets per CPU second",
-                           r.simulated_ms, took.wall, took.cpu, static_cast<double>(r.packets) / took.cpu / 1e6));
+void print_packets(Console& console, const sim::Setup& setup, const sim::Results& r) {
+  const sim::Transport transport = setup.options.transport;
+  std::string queues;
+  for (const auto& [where, length] : sim::queues(setup, r)) {
+    std::string name(where);
+    std::replace(name.begin(), name.end(), '_', ' ');
+    queues += fmt::format("{} {} {:.0f} {}", queues.empty() ? "" : ",", name, length.mean_bytes, length.most_bytes);
+  }
+  console.line("  queues, mean and most bytes:" + queues);
+  if (sim::runs_core(transport))
+    console.line(fmt::format("  granted and not used, mean and most bytes of a receiver: {:.0f} {}", r.granted_unused_mean_bytes,
+                             r.granted_unused_most_bytes));
+  std::string line = fmt::format("  {} packets: {} DATA", r.packets, r.data_packets);
+  if (!sim::runs_core(transport)) line += fmt::format(", {} acknowledgements", r.acks);
+  if (sim::has_grants(transport)) line += fmt::format(", {} GRANT", r.grants);
+  if (sim::runs_core(transport))
+    line += fmt::format(", {} RESEND, {} BUSY, {} sent again", r.resends, r.busies, r.retransmissions);
+  console.line(line + fmt::format("; trace {:016x}", r.trace_hash));
+}
+
+void print_rest(Console& console, const sim::Setup& setup, const sim::Results& r, Seconds took) {
+  const sim::Transport transport = setup.options.transport;
+  std::string line = fmt::format("  offered {:.1f} %, received {:.1f} % of the link", r.offered * 100, r.throughput * 100);
+  if (sim::has_grants(transport)) line += fmt::format("; wasted {:.1f} %", r.wasted * 100);
+  if (setup.outstanding_max != 0) line += fmt::format("; waited for room {}", r.waited_for_room);
+  if (sim::runs_core(transport)) line += fmt::format("; failed {}", r.failed);
+  console.line(line);
+  line = fmt::format("  {:.1f} ms simulated in {:.1f} s ({:.1f} s of CPU)", r.simulated_ms, took.wall, took.cpu);
+  if (sim::has_packets(transport)) {
+    print_packets(console, setup, r);
+    line +=
+        fmt::format(", {:.2f} million packets per CPU second", static_cast<double>(r.packets) / std::max(took.cpu, 1e-6) / 1e6);
+  }
+  console.line(line);
 }
 
 }  // namespace
@@ -132,7 +164,7 @@ int run_homa_simulate(const Settings& settings, const HomaSimulateOptions& optio
   const Seconds took{std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count(),
                      static_cast<double>(std::clock() - cpu_before) / CLOCKS_PER_SEC};
   print_table(console, *setup, results);
-  print_rest(console, results, took);
+  print_rest(console, *setup, results, took);
   console.event(json_of(*setup, results, took));
   if (Result<void> done = write_file(options.csv, to_csv(*setup, results)); !done) return console.error(done.error());
   if (Result<void> done = write_file(options.svg, to_svg(*setup, results)); !done) return console.error(done.error());

@@ -183,6 +183,7 @@ class Endpoint {
   std::uint64_t inbound_bytes() const { return inbound_bytes_; }
   // Peers from which more could be granted; for the measurement of wasted bandwidth.
   std::size_t grantable_peers() const { return grants_.grantable_peers(); }
+  std::uint64_t bytes_granted_unused() const { return grants_.bytes_granted_unused(); }
   bool is_waiting_for_link() const { return !sender_.is_idle(); }
 
  private:

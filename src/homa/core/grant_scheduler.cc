@@ -40,6 +40,11 @@ void GrantScheduler::refresh_contribution(Rpc& rpc) {
   rpc.granting.contribution = now;
 }
 
+void GrantScheduler::count_on_the_way(Rpc& rpc, std::uint32_t now) {
+  on_the_way_ += std::uint64_t{now} - rpc.granting.on_the_way;
+  rpc.granting.on_the_way = now;
+}
+
 void GrantScheduler::handle_start(RpcIndex index) {
   rpcs_.at(index).granting.birth = ++births_;
   handle_change(index);
@@ -59,6 +64,7 @@ void GrantScheduler::handle_change(RpcIndex index) {
     join(index);
   }
   refresh_contribution(rpc);
+  count_on_the_way(rpc, rpc.in.on_the_way());
 }
 
 void GrantScheduler::handle_end(RpcIndex index) {
@@ -66,6 +72,7 @@ void GrantScheduler::handle_end(RpcIndex index) {
   if (rpc.granting.is_grantable) leave(index);
   extra_ -= rpc.granting.contribution;
   rpc.granting.contribution = 0;
+  count_on_the_way(rpc, 0);
   rpc.granting.is_stalled = false;
 }
 
@@ -167,6 +174,7 @@ void GrantScheduler::run_pity(std::size_t peers, std::uint8_t top) {
 void GrantScheduler::grant(RpcIndex index, std::uint32_t offset, std::uint8_t priority) {
   Rpc& rpc = rpcs_.at(index);
   rpc.in.raise_incoming(offset);
+  count_on_the_way(rpc, rpc.in.on_the_way());
   rpc.timing.silent_ticks = 0;
   granted_.push_back({index, offset, priority});
   if (offset == rpc.in.length()) handle_change(index);  // grantable no more

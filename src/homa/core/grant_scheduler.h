@@ -35,6 +35,8 @@ class GrantScheduler {
   bool any_grantable() const { return !grantable_.empty(); }
   // Peers with grantable messages that are not stalled (or, if all are, with any).
   std::size_t grantable_peers() const { return using_stalled_ ? stalled_ranking_.count() : ranking_.count(); }
+  // Bytes that may be sent without more grants, unscheduled ones too, and have not come: of all messages that have begun to.
+  std::uint64_t bytes_granted_unused() const { return on_the_way_; }
   std::uint64_t pity_grants() const { return pity_grants_; }
 
  private:
@@ -44,6 +46,7 @@ class GrantScheduler {
   void leave(RpcIndex index);
   void rank(PeerIndex peer);
   void refresh_contribution(Rpc& rpc);
+  void count_on_the_way(Rpc& rpc, std::uint32_t now);
   void grant(RpcIndex index, std::uint32_t offset, std::uint8_t priority);
   void run_ranks(const PeerRanking& ranking, std::uint8_t top);
   void run_pity(std::size_t peers, std::uint8_t top);
@@ -60,6 +63,7 @@ class GrantScheduler {
   std::vector<IndexedHeap<GrantKey>> stalled_;  // by peer
   std::vector<RpcIndex> grantable_;             // all, in no order
   std::uint64_t extra_ = 0;                     // expected by messages that are not grantable
+  std::uint64_t on_the_way_ = 0;                // of all messages
   std::uint64_t births_ = 0;
   std::int64_t until_pity_ = 0;
   std::uint64_t pity_grants_ = 0;

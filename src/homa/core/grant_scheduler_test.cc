@@ -59,6 +59,25 @@ TEST(HomaGrants, TheWorkedExampleIsGranted) {
   EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'824, 0}}));
 }
 
+TEST(HomaGrants, BytesGrantedAndNotUsedAreThoseOfAllMessages) {
+  Receiver receiver;
+  const auto unused = [&] { return receiver.endpoint().bytes_granted_unused(); };
+  receiver.begin(1, 20'000);  // 11296 come without grants; with the first packet it gets as far as 11412
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 11'412, 0}}));
+  EXPECT_EQ(unused(), 11'412u - kMaxData);
+  receiver.begin(1, 20'000, kMaxData);
+  EXPECT_EQ(receiver.grants(), (std::vector<Seen>{{2, 12'824, 0}}));
+  EXPECT_EQ(unused(), 10'000u);
+  receiver.begin(2, 5000);  // no grant ever
+  EXPECT_EQ(unused(), 10'000u + 5000 - kMaxData);
+  receiver.begin(2, 5000);  // once more: nothing new
+  EXPECT_EQ(unused(), 10'000u + 5000 - kMaxData);
+  for (std::uint32_t offset = kMaxData; offset < 5000; offset += kMaxData) receiver.begin(2, 5000, offset);
+  EXPECT_EQ(unused(), 10'000u);
+  receiver.endpoint().close_port(receiver.now, kEchoPort);
+  EXPECT_EQ(unused(), 0u);
+}
+
 TEST(HomaGrants, RttBytesStayGrantedUntilTheTail) {
   Receiver receiver;
   constexpr std::uint32_t kLength = 100'000;

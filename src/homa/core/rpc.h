@@ -39,6 +39,7 @@ struct SenderState {
 struct GrantState {
   std::uint64_t birth = 0;         // order of creation of inbound messages
   std::uint64_t contribution = 0;  // what it adds to the sum of bytes expected by messages that are not grantable
+  std::uint32_t on_the_way = 0;    // what it adds to the sum of bytes granted and not used
   std::uint32_t list_position = 0xffff'ffff;
   bool is_grantable = false;
   bool is_stalled = false;  // from a RESEND or BUSY until the next DATA

@@ -25,77 +25,81 @@ std::array<std::uint32_t, 10> tenth_lengths(const Workload& workload) {
   return longest;
 }
 
+std::string text_of(const Figure& figure) {
+  return std::visit([](const auto& value) { return fmt::format("{}", value); }, figure.value);
+}
+
+std::vector<Figure> describe(const Setup& setup) {
+  const Transport transport = setup.options.transport;
+  std::vector<Figure> all = {{"setup", setup.options.setup},
+                             {"transport", std::string(name_of(transport))},
+                             {"workload", fmt::format("w{}", setup.options.workload)},
+                             {"seed", setup.options.seed},
+                             {"load", setup.load}};
+  if (has_packets(transport))
+    all.push_back({"priorities", std::uint64_t{has_grants(transport) ? setup.config.num_priorities : 1u}});
+  if (has_grants(transport)) {
+    all.push_back({"overcommitment", std::uint64_t{setup.config.max_overcommit}});
+    all.push_back({"srpt", setup.config.srpt});
+    all.push_back({"fifo_permille", std::uint64_t{setup.config.grant_fifo_permille}});
+  }
+  all.push_back({"warmup_ms", static_cast<double>(setup.warmup.nanoseconds) / 1e6});
+  all.push_back({"end_ms", static_cast<double>(setup.end.nanoseconds) / 1e6});
+  return all;
+}
+
+std::vector<Figure> figures(const Setup& setup, const Results& r) {
+  const Transport transport = setup.options.transport;
+  std::vector<Figure> all = {{"started", r.started}, {"measured", r.measured}, {"unfinished", r.unfinished}};
+  if (runs_core(transport)) all.push_back({"failed", r.failed});
+  if (setup.outstanding_max != 0) all.push_back({"waited_for_room", r.waited_for_room});
+  all.push_back({"offered", r.offered});
+  all.push_back({"throughput", r.throughput});
+  if (has_grants(transport)) all.push_back({"wasted", r.wasted});
+  if (runs_core(transport)) {
+    all.push_back({"granted_unused_mean_bytes", r.granted_unused_mean_bytes});
+    all.push_back({"granted_unused_most_bytes", r.granted_unused_most_bytes});
+  }
+  all.push_back({"simulated_ms", r.simulated_ms});
+  if (!has_packets(transport)) return all;
+  all.push_back({"packets", r.packets});
+  all.push_back({"data_packets", r.data_packets});
+  if (!runs_core(transport)) all.push_back({"acks", r.acks});
+  if (has_grants(transport)) all.push_back({"grants", r.grants});
+  if (runs_core(transport)) {
+    all.push_back({"resends", r.resends});
+    all.push_back({"busies", r.busies});
+    all.push_back({"retransmissions", r.retransmissions});
+  }
+  all.push_back({"trace_hash", fmt::format("{:016x}", r.trace_hash)});
+  return all;
+}
+
+std::vector<NamedQueue> queues(const Setup& setup, const Results& results) {
+  if (!has_packets(setup.options.transport)) return {};
+  std::vector<NamedQueue> all = {{"host_downlinks", results.queues[0]}};
+  if (setup.topology.core_switches == 0) return all;
+  all.push_back({"rack_uplinks", results.queues[1]});
+  all.push_back({"rack_downlinks", results.queues[2]});
+  return all;
+}
+
 std::string to_csv(const Setup& setup, const Results& results) {
-  std::string csv = "setup,transport,workload,seed,tenth,length_max_bytes,messages,slowdown_p50,slowdown_p99\n";
+  std::string csv;
+  for (const Figure& figure : describe(setup)) csv += fmt::format("# {}: {}\n", figure.key, text_of(figure));
+  for (const Figure& figure : figures(setup, results)) csv += fmt::format("# {}: {}\n", figure.key, text_of(figure));
+  for (const auto& [where, length] : queues(setup, results))
+    csv += fmt::format("# {0}_mean_bytes: {1}\n# {0}_most_bytes: {2}\n", where, length.mean_bytes, length.most_bytes);
+  csv += "setup,transport,workload,seed,tenth,length_max_bytes,messages,slowdown_p50,slowdown_p99\n";
   const std::array<std::uint32_t, 10> lengths = tenth_lengths(setup.workload);
-  const std::string head = fmt::format("{},{},w{},{}", setup.options.setup, name_of(setup.options.transport),
-                                       setup.options.workload, setup.options.seed);
-  for (std::size_t i = 0; i < lengths.size(); ++i) {
-    const Slowdowns& tenth = results.tenths[i];
-    csv += fmt::format("{},{},{},{},{:.4f},{:.4f}\n", head, i + 1, lengths[i], tenth.count(), tenth.quantile(0.5),
-                       tenth.quantile(0.99));
-  }
-  const Slowdowns& half = results.shortest_half;
-  return csv +
-         fmt::format("{},half,{},{},{:.4f},{:.4f}\n", head, lengths[4], half.count(), half.quantile(0.5), half.quantile(0.99));
-}
-
-namespace {
-
-constexpr double kLeft = 70, kRight = 780, kTop = 50, kBottom = 430;
-
-// The slowdown axis is logarithmic, from 1 to `most`.
-double y_of(double slowdown, double most) {
-  return kBottom - (kBottom - kTop) * std::log(std::max(1.0, slowdown)) / std::log(most);
-}
-double x_of(std::size_t tenth) {
-  return kLeft + (kRight - kLeft) * (static_cast<double>(tenth) + 0.5) / 10;
-}
-
-std::string curve(const Results& results, double q, double most, const char* colour) {
-  std::string points, dots;
-  for (std::size_t i = 0; i < results.tenths.size(); ++i) {
-    if (results.tenths[i].count() == 0) continue;
-    const double y = y_of(results.tenths[i].quantile(q), most);
-    points += fmt::format("{:.1f},{:.1f} ", x_of(i), y);
-    dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\" fill=\"{}\"/>\n", x_of(i), y, colour);
-  }
-  return fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"/>\n{}", points, colour, dots);
-}
-
-std::string axes(const Setup& setup, double most) {
-  std::string svg;
-  for (double value = 1; value <= most; value *= 10)
-    for (const double step : {1.0, 2.0, 5.0}) {
-      if (value * step > most) continue;
-      const double y = y_of(value * step, most);
-      svg += fmt::format("<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#ddd\"/>\n", kLeft, kRight, y, y);
-      svg += fmt::format("<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:g}</text>\n", kLeft - 8, y + 4, value * step);
-    }
-  const std::array<std::uint32_t, 10> lengths = tenth_lengths(setup.workload);
-  for (std::size_t i = 0; i < lengths.size(); ++i)
-    svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", x_of(i), kBottom + 18, lengths[i]);
-  svg += fmt::format(
-      "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">message length (bytes, longest of each tenth of the "
-      "messages)</text>\n",
-      (kLeft + kRight) / 2, kBottom + 42);
-  return svg;
-}
-
-}  // namespace
-
-std::string to_svg(const Setup& setup, const Results& results) {
-  double most = 10;
-  for (const Slowdowns& tenth : results.tenths) most = std::max(most, tenth.quantile(0.99) * 1.1);
-  std::string svg =
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 800 490\" font-family=\"sans-serif\" font-size=\"12\">\n"
-      "<rect width=\"800\" height=\"490\" fill=\"white\"/>\n";
-  svg += fmt::format(
-      "<text x=\"{}\" y=\"24\" font-size=\"15\">{} {} w{}, seed {}: slowdown, "
-      "<tspan fill=\"#c33\">p99</tspan> and <tspan fill=\"#36c\">p50</tspan></text>\n",
-      kLeft, setup.options.setup, name_of(setup.options.transport), setup.options.workload, setup.options.seed);
-  svg += axes(setup, most) + curve(results, 0.99, most, "#c33") + curve(results, 0.5, most, "#36c");
-  return svg + "</svg>\n";
+  const auto row = [&](std::string_view name, std::uint32_t length, const Slowdowns& s) {
+    csv += fmt::format("{},{},w{},{},{},{},{},", setup.options.setup, name_of(setup.options.transport), setup.options.workload,
+                       setup.options.seed, name, length, s.count());
+    csv += s.count() == 0 ? ",\n" : fmt::format("{:.4f},{:.4f}\n", s.quantile(0.5), s.quantile(0.99));
+  };
+  for (std::size_t i = 0; i < lengths.size(); ++i) row(fmt::format("{}", i + 1), lengths[i], results.tenths[i]);
+  row("half", lengths[4], results.shortest_half);
+  return csv;
 }
 
 }  // namespace godwit::homa::simulation

@@ -22,6 +22,7 @@ constexpr std::array<Window, 5> kSigcommWindows = {{{2, 6}, {4, 12}, {40, 120}, 
 constexpr std::array<Window, 5> kAtcWindows = {{{2, 6}, {5, 20}, {20, 60}, {50, 150}, {100, 300}}};
 constexpr std::array<double, 5> kAtcGbps = {0, 3.2, 14, 20, 20};
 constexpr double kDefaultLoad = 0.8;
+constexpr double kSimulatedMsMax = 3'600'000;
 
 Topology sigcomm_topology(std::uint32_t racks, std::uint32_t core_switches) {
   return {.racks = racks,
@@ -73,8 +74,8 @@ void configure_sigcomm(Setup& setup, bool as_in_production) {
   const std::uint32_t unscheduled = std::max(1u, c.num_priorities - scheduled);
   c.cutoffs = setup.workload.cutoffs(c.rtt_bytes, c.num_priorities, unscheduled);
   setup.share = kShare[index];
-  const double load = setup.options.load.value_or(kDefaultLoad);
-  setup.messages_per_second = load * c.link_mbps * 1e6 / 8 * setup.share / setup.workload.mean();
+  setup.load = setup.options.load.value_or(kDefaultLoad);
+  setup.messages_per_second = setup.load * c.link_mbps * 1e6 / 8 * setup.share / setup.workload.mean();
   setup.warmup = Duration::milliseconds(kSigcommWindows[index].warmup_ms);
   setup.end = Duration::milliseconds(kSigcommWindows[index].end_ms);
 }
@@ -116,7 +117,8 @@ Result<void> configure_atc(Setup& setup) {
   }
   const auto levels = static_cast<std::uint32_t>(std::lround(all * unscheduled / setup.workload.mean()));
   c.cutoffs = setup.workload.cutoffs(c.rtt_bytes, c.num_priorities, std::max(1u, levels));
-  setup.messages_per_second = kAtcGbps[index] * 1e9 / (16 * setup.workload.mean()) * setup.options.load.value_or(1);
+  setup.load = setup.options.load.value_or(1);
+  setup.messages_per_second = kAtcGbps[index] * 1e9 / (16 * setup.workload.mean()) * setup.load;
   setup.warmup = Duration::milliseconds(kAtcWindows[index].warmup_ms);
   setup.end = Duration::milliseconds(kAtcWindows[index].end_ms);
   return {};
@@ -150,7 +152,7 @@ Result<Setup> make_setup(const Options& options) {
   if (options.workload < 1 || options.workload > 5) return fail(ErrorKind::usage, "the workloads are w1 to w5");
   if (options.priorities < 1 || options.priorities > kPriorityCount)
     return fail(ErrorKind::usage, "there can be 1 to 8 priorities");
-  if (options.load && (*options.load <= 0 || *options.load > 2))
+  if (options.load && !(*options.load > 0 && *options.load <= 2))  // nor not a number
     return fail(ErrorKind::usage, fmt::format("a load of {}: it must be above 0 and at most 2", *options.load));
   Setup setup;
   setup.options = options;
@@ -168,6 +170,9 @@ Result<Setup> make_setup(const Options& options) {
   if (options.transport != Transport::homa && setup.answers)
     return fail(ErrorKind::usage, "the baselines run in sigcomm18 and rack16 only");
   if (options.transport == Transport::fifo) make_fifo(setup.config);
+  for (const std::optional<double>& ms : {options.warmup_ms, options.end_ms})
+    if (ms && !(*ms >= 0 && *ms <= kSimulatedMsMax))
+      return fail(ErrorKind::usage, fmt::format("{} ms of simulated time: it must be from 0 to {:.0f}", *ms, kSimulatedMsMax));
   if (options.warmup_ms) setup.warmup = Duration::microseconds(static_cast<std::int64_t>(*options.warmup_ms * 1e3));
   if (options.end_ms) setup.end = Duration::microseconds(static_cast<std::int64_t>(*options.end_ms * 1e3));
   if (setup.warmup < Duration{} || setup.end <= setup.warmup)

@@ -34,6 +34,16 @@ enum class Transport : std::uint8_t {
   window,  // one level, a window per message opened by acknowledgements, messages in turn
   oracle,  // no packets: each downlink serves the message with the fewest bytes left; a lower bound
 };
+// What is measured follows from these: packets (and with them queues and a trace), the production core, grants.
+constexpr bool has_packets(Transport transport) {
+  return transport != Transport::oracle;
+}
+constexpr bool runs_core(Transport transport) {
+  return transport == Transport::homa || transport == Transport::fifo;
+}
+constexpr bool has_grants(Transport transport) {
+  return transport == Transport::homa;
+}
 
 struct Options {
   std::string setup = "sigcomm18";  // sigcomm18, sigcomm18-host, atc21, rack16
@@ -55,6 +65,7 @@ struct Setup {
   Workload workload{1};
   bool answers = false;               // each request is answered by as many bytes; else messages go one way
   std::uint32_t outstanding_max = 0;  // per host; 0: no limit
+  double load = 0;                    // as Options::load, the default filled in
   double messages_per_second = 0;     // per host
   double share = 1;                   // message bytes per byte on the wire
   Duration warmup, end, drain;

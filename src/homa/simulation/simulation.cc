@@ -192,6 +192,7 @@ void Simulation::drain_windowed(std::uint32_t index) {
     transmit.offset = out->length;
     transmit.buffer = BufferId{out->message};
     fabric_.at(packet).destination = static_cast<std::uint16_t>(out->destination);
+    ++(out->is_ack ? results_.acks : results_.data_packets);
     send(index, packet);
   }
   wake_later(index);
@@ -290,9 +291,11 @@ void Simulation::sample() {
   if (!in_window_) return;
   for (std::uint32_t i = 0; i < hosts_.size(); ++i) {
     ++samples_;
-    if (hosts_[i].endpoint && fabric_.is_downlink_idle(now_ns_, i) &&
-        hosts_[i].endpoint->grantable_peers() > setup_.config.max_overcommit)
-      ++samples_wasted_;
+    if (!hosts_[i].endpoint) continue;
+    const Endpoint& endpoint = *hosts_[i].endpoint;
+    if (fabric_.is_downlink_idle(now_ns_, i) && endpoint.grantable_peers() > setup_.config.max_overcommit) ++samples_wasted_;
+    samples_unused_bytes_ += endpoint.bytes_granted_unused();
+    results_.granted_unused_most_bytes = std::max(results_.granted_unused_most_bytes, endpoint.bytes_granted_unused());
   }
   events_.schedule(now_ns_ + kSampleInterval, kSample, 0);
 }
@@ -325,7 +328,10 @@ Results Simulation::finish() {
   results_.unfinished = unfinished_;
   results_.packets = fabric_.packets_sent();
   results_.simulated_ms = static_cast<double>(now_ns_) / 1e6;
-  results_.wasted = samples_ == 0 ? 0 : static_cast<double>(samples_wasted_) / static_cast<double>(samples_);
+  if (samples_ > 0) {
+    results_.wasted = static_cast<double>(samples_wasted_) / static_cast<double>(samples_);
+    results_.granted_unused_mean_bytes = static_cast<double>(samples_unused_bytes_) / static_cast<double>(samples_);
+  }
   for (const Host& host : hosts_) {
     if (!host.endpoint) continue;
     const Counters& counters = host.endpoint->counters();

@@ -81,7 +81,7 @@ class Simulation {
   bool in_window_ = false;
   std::uint64_t unfinished_ = 0;
   std::uint64_t received_before_window_ = 0;
-  std::uint64_t samples_ = 0, samples_wasted_ = 0;
+  std::uint64_t samples_ = 0, samples_wasted_ = 0, samples_unused_bytes_ = 0;
   std::unordered_map<std::uint32_t, std::int64_t> alone_;  // by length: measured in a network of its own
   std::uint64_t windowed_bytes_ = 0;
 };

@@ -3,6 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "homa/simulation/plot.h"
 
 namespace godwit::homa::simulation {
 namespace {
@@ -178,7 +183,9 @@ TEST(HomaSimulation, WhatCanNotBeSimulatedIsRefused) {
   EXPECT_TRUE(refused([](Options& o) { o.priorities = 0; }));
   EXPECT_TRUE(refused([](Options& o) { o.load = 0; }));
   EXPECT_TRUE(refused([](Options& o) { o.overcommit = 0; }));
+  EXPECT_TRUE(refused([](Options& o) { o.load = std::numeric_limits<double>::quiet_NaN(); }));
   EXPECT_TRUE(refused([](Options& o) { o.end_ms = 1; }));
+  EXPECT_TRUE(refused([](Options& o) { o.end_ms = 1e30; }));
   EXPECT_TRUE(refused([](Options& o) { o.setup = "atc21", o.workload = 1; }));
   EXPECT_TRUE(refused([](Options& o) { o.setup = "atc21", o.transport = Transport::fifo; }));
 }
@@ -187,11 +194,121 @@ TEST(HomaSimulation, ResultsAreWrittenAsATableAndAPlot) {
   const Options options = quick(3, 2);
   const Results results = simulate(setup_of(options));
   const std::string csv = to_csv(setup_of(options), results);
-  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 12);
-  EXPECT_NE(csv.find("rack16,homa,w3,1,10,15158197,"), std::string::npos) << csv;
+  const std::string table = csv.substr(csv.find("\nsetup,") + 1);
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 12);
+  EXPECT_EQ(table.find('#'), std::string::npos);
+  EXPECT_NE(table.find("rack16,homa,w3,1,10,15158197,"), std::string::npos) << csv;
   const std::string svg = to_svg(setup_of(options), results);
   EXPECT_TRUE(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
   EXPECT_EQ(svg.find("nan"), std::string::npos);
+}
+
+std::vector<std::string> keys_of(const Options& options) {
+  const auto setup = setup_of(options);
+  const std::string csv = to_csv(setup, simulate(setup));
+  std::vector<std::string> keys;
+  for (std::size_t at = 0; csv[at] == '#'; at = csv.find('\n', at) + 1)
+    keys.push_back(csv.substr(at + 2, csv.find(':', at) - at - 2));
+  return keys;
+}
+
+// Nothing that a transport does not have is there with a zero.
+TEST(HomaSimulation, ATableSaysWhatWasSimulatedAndWhatTheTransportHas) {
+  Options options = quick(3, 1);
+  using Keys = std::vector<std::string>;
+  EXPECT_EQ(keys_of(options), (Keys{"setup",
+                                    "transport",
+                                    "workload",
+                                    "seed",
+                                    "load",
+                                    "priorities",
+                                    "overcommitment",
+                                    "srpt",
+                                    "fifo_permille",
+                                    "warmup_ms",
+                                    "end_ms",
+                                    "started",
+                                    "measured",
+                                    "unfinished",
+                                    "failed",
+                                    "offered",
+                                    "throughput",
+                                    "wasted",
+                                    "granted_unused_mean_bytes",
+                                    "granted_unused_most_bytes",
+                                    "simulated_ms",
+                                    "packets",
+                                    "data_packets",
+                                    "grants",
+                                    "resends",
+                                    "busies",
+                                    "retransmissions",
+                                    "trace_hash",
+                                    "host_downlinks_mean_bytes",
+                                    "host_downlinks_most_bytes"}));
+  options.transport = Transport::window;
+  EXPECT_EQ(keys_of(options), (Keys{"setup",
+                                    "transport",
+                                    "workload",
+                                    "seed",
+                                    "load",
+                                    "priorities",
+                                    "warmup_ms",
+                                    "end_ms",
+                                    "started",
+                                    "measured",
+                                    "unfinished",
+                                    "offered",
+                                    "throughput",
+                                    "simulated_ms",
+                                    "packets",
+                                    "data_packets",
+                                    "acks",
+                                    "trace_hash",
+                                    "host_downlinks_mean_bytes",
+                                    "host_downlinks_most_bytes"}));
+  options.transport = Transport::oracle;
+  EXPECT_EQ(keys_of(options), (Keys{"setup", "transport", "workload", "seed", "load", "warmup_ms", "end_ms", "started",
+                                    "measured", "unfinished", "offered", "throughput", "simulated_ms"}));
+}
+
+TEST(HomaSimulation, ATableHasTheValuesThatWereSimulated) {
+  Options options = quick(4, 1);
+  options.load = 0.55;
+  options.priorities = 4;
+  options.srpt = false;
+  options.fifo_permille = 30;
+  const auto setup = setup_of(options);
+  const Results results = simulate(setup);
+  const std::string csv = to_csv(setup, results);
+  EXPECT_GT(results.granted_unused_mean_bytes, 0);
+  EXPECT_NE(csv.find(fmt::format("# granted_unused_mean_bytes: {}\n", results.granted_unused_mean_bytes)), std::string::npos);
+  EXPECT_NE(csv.find(fmt::format("# granted_unused_most_bytes: {}\n", results.granted_unused_most_bytes)), std::string::npos);
+  for (const char* line : {"# load: 0.55\n", "# priorities: 4\n", "# overcommitment: 7\n", "# srpt: false\n",
+                           "# fifo_permille: 30\n", "# warmup_ms: 0.25\n", "# end_ms: 1\n"})
+    EXPECT_NE(csv.find(line), std::string::npos) << line << csv;
+}
+
+TEST(HomaSimulation, TheOracleCarriesWhatIsOfferedAndCountsWhatItDoesNot) {
+  Options options = quick(1, 4);
+  options.transport = Transport::oracle;
+  const Results light = simulate(setup_of(options));
+  EXPECT_NEAR(light.throughput / light.offered, 1, 0.02);
+  EXPECT_EQ(light.unfinished, 0u);
+  options = quick(4, 200);
+  options.transport = Transport::oracle;
+  options.load = 2;
+  const Results heavy = simulate(setup_of(options));
+  EXPECT_GT(heavy.unfinished, 0u);
+  EXPECT_GT(heavy.throughput, 0.9);
+  EXPECT_LT(heavy.throughput, 1.1);  // a link's `share` counts grants, which it has not
+}
+
+TEST(HomaSimulation, AGroupWithoutMessagesHasNoSlowdown) {
+  const auto setup = setup_of(quick(5, 0.2));
+  const std::string csv = to_csv(setup, Results{});
+  EXPECT_NE(csv.find("\nrack16,homa,w5,1,half,"), std::string::npos);
+  EXPECT_NE(csv.find(",0,,\n"), std::string::npos) << csv;
 }
 
 TEST(HomaEventWheel, EventsComeInTheOrderOfTheirTimes) {

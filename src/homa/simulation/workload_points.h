@@ -1,5 +1,6 @@
 // The five message-length distributions that Homa's publications measured with, as numbers: W1 a key-value store, W2 a search
-// application, W3 all applications of a data centre, W4 Hadoop, W5 web search. Source: homa.md 13; the tables are public data.
+// application, W3 all applications of a data centre, W4 Hadoop, W5 web search. Source: homa.md 13; the tables are public data, as
+// in testdata/homa-workloads.json.
 #pragma once
 
 #include <cstdint>
