@@ -92,6 +92,12 @@ void Console::progress(const Progress& progress) {
   bar_shown_ = true;
 }
 
+void Console::warning(std::string_view text) {
+  clear_bar();
+  event({{"event", "warning"}, {"text", text}});
+  print(stderr, fmt::format("godwit: warning: {}\n", text));
+}
+
 int Console::error(const Error& error) {
   clear_bar();
   const int code = error.kind() == ErrorKind::usage ? kUsage : kFailed;

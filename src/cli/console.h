@@ -55,6 +55,8 @@ class Console {
   void progress(const Progress& progress);
   // How often progress() is worth calling.
   double progress_seconds() const { return terminal_ && !json_ ? 0.2 : 1; }
+  // On stderr; the command goes on.
+  void warning(std::string_view text);
   // On stderr, as the command's last word. Gives the exit code.
   int error(const Error& error);
 

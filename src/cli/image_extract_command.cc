@@ -74,6 +74,9 @@ static int run_extract_of_tree(const Settings& settings, const ExtractOptions& o
   tree.seeds = options.seeds;
   tree.reflink = options.reflink;
   tree.target = options.output.empty() ? "." : options.output;
+  tree.seed_target = options.seed_output;
+  const std::optional<chunks::SeedCache> seed_cache = seed_cache_of(options.seed_cache);
+  tree.seed_cache = seed_cache ? &*seed_cache : nullptr;
   return run_with_tree(settings, options.store, tree, options.index, options.subpath, [&](Console& console, TreeInput input) {
     return run_tree_extract(console, tree, std::move(input), tree.target);
   });

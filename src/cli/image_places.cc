@@ -184,6 +184,27 @@ Result<OpenImage> open_with_one_peer(const RemoteLocator& index, const RemoteLoc
 
 }  // namespace
 
+void correct_digest(chunks::Index& index, chunks::ChunkStore& store, const std::string& place, ImageRun& run) {
+  const Result<RemoteLocator> locator = chunks::parse_remote_locator(place);
+  const bool has_archive_flags = (index.header.flags & chunks::feature::kWithAll) != 0;
+  if (index.entries.empty() || !has_archive_flags || !locator || (locator->kind != Kind::path && !is_http(*locator))) return;
+  const auto is_of = [&](chunks::Digest digest) {
+    return run_until_done(run.loop(), [&](net::Done<void> done) {
+      store.get(index.entries[0].id, digest, index.header.sizes.max, [done = std::move(done)](Result<Bytes> chunk) mutable {
+        done(chunk ? Result<void>() : fail(std::move(chunk).error()));
+      });
+    });
+  };
+  const chunks::Digest said = index.header.digest();
+  // What else is wrong is told when the chunk is wanted.
+  if (const Result<void> right = is_of(said); right || right.error().kind() != ErrorKind::corrupt) return;
+  const chunks::Digest other = chunks::other_than(said);
+  if (!is_of(other)) return;
+  index.header.flags = chunks::with_digest(index.header.flags, other);
+  run.console().warning(fmt::format("the index says that its chunks are named by {}, they are by {}", chunks::name_of(said),
+                                    chunks::name_of(other)));
+}
+
 Result<OpenImage> open_image(const std::string& index_place, const StoreOptions& options, ImageRun& run) {
   const std::string store_place = store_path(options, index_place);
   if (is_remote_place(index_place) && is_remote_place(store_place)) {
@@ -195,6 +216,7 @@ Result<OpenImage> open_image(const std::string& index_place, const StoreOptions&
   if (!index) return fail(std::move(index).error());
   Result<std::unique_ptr<chunks::ChunkStore>> store = open_stores_to_read(store_place, options, !index->entries.empty(), run);
   if (!store) return fail(std::move(store).error());
+  correct_digest(*index, **store, store_place, run);
   return OpenImage{std::move(*index), std::move(*store)};
 }
 

@@ -30,6 +30,11 @@ struct OpenImage {
 };
 Result<OpenImage> open_image(const std::string& index_place, const StoreOptions& options, ImageRun& run);
 
+// desync can make an archive's index whose flags name another digest than its chunks have (casync.md 8.1). Where the first chunk
+// in this store says so, `index` gets that digest, and a warning is given. `place` is the store's: one that is reached by ssh is
+// not asked, since asking twice needs another connection. Blocks, before the run begins.
+void correct_digest(chunks::Index& index, chunks::ChunkStore& store, const std::string& place, ImageRun& run);
+
 // `make` where the index, the index and the store, or the archive lie at a host that ssh reaches: made here at first, then
 // pushed.
 int run_remote_make(const Settings& settings, const MakeOptions& options, TreeKind kind);

@@ -21,6 +21,7 @@ Result<std::unique_ptr<ImageView>> ImageView::open(ImageRun& run, const std::str
       open_stores_to_read(store_path(options.store, index), options.store, !entries->entries.empty(), run);
   if (!store) return fail(std::move(store).error());
   view->store_ = std::move(*store);
+  correct_digest(*entries, *view->store_, store_path(options.store, index), run);
   view->blob_ =
       std::make_unique<chunks::BlobView>(image_name_of(index), std::move(*entries), *view->store_, run.loop(), view_options, log);
   return view;

@@ -268,10 +268,44 @@ static bool overlap(const std::string& one, const std::string& other) {
   return !error && (a.string().starts_with(b.string()) || b.string().starts_with(a.string()));
 }
 
+// The same folder, by whatever name.
+static bool are_one(const std::string& one, const std::string& other) {
+  std::error_code error;
+  return std::filesystem::equivalent(one, other, error) && !error;
+}
+
+// Whether the target has something that is worth being read. A seed that was named is read as such.
+static bool has_seed_in_target(const TreeOptions& options) {
+  std::error_code error;
+  return options.seed_target && is_folder(options.target) && !std::filesystem::is_empty(options.target, error) && !error &&
+         std::ranges::none_of(options.seeds, [&](const std::string& seed) { return are_one(seed, options.target); });
+}
+
+static std::string temporary_folder() {
+  const char* chosen = std::getenv("TMPDIR");
+  return chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
+}
+
+// What lies in the target is copied, since it changes; nobody asked for that, so it neither fills the disk nor ends the run.
+static void add_target_as_seed(chunks::SeedMap& seeds, const TreeOptions& options, ImageRun& run,
+                               const std::function<void(Result<void>)>& then) {
+  const Result<chunks::UidShift> shift = options.shift(options.target);
+  if (!shift) return then(fail(shift.error()));
+  chunks::SeedMap::Folder folder{
+      .path = options.target, .shift = *shift, .spool_folder = temporary_folder(), .copies_all = true, .spool_bytes_max = 0};
+  std::error_code error;
+  if (const std::filesystem::space_info space = std::filesystem::space(folder.spool_folder, error); !error)
+    folder.spool_bytes_max = space.available / 2;
+  seeds.add_folder(folder, run.threads(), run.workers(), run.loop(), [&run, then](Result<void> added) {
+    if (!added) run.console().warning("what is replaced is no seed: " + added.error().message());
+    then({});
+  });
+}
+
 // One after the other, then goes on.
 static void add_tree_seeds(chunks::SeedMap& seeds, const TreeOptions& options, std::vector<std::string> paths, ImageRun& run,
                            std::function<void(Result<void>)> then) {
-  if (paths.empty()) return then({});
+  if (paths.empty()) return has_seed_in_target(options) ? add_target_as_seed(seeds, options, run, then) : then({});
   const std::string path = paths.front();
   paths.erase(paths.begin());
   auto next = [&seeds, &options, &run, paths = std::move(paths), then](Result<void> added) mutable {
@@ -281,11 +315,8 @@ static void add_tree_seeds(chunks::SeedMap& seeds, const TreeOptions& options, s
   if (!is_folder(path)) return seeds.add(path, run.threads(), run.workers(), run.loop(), std::move(next));
   const Result<chunks::UidShift> shift = options.shift(path);
   if (!shift) return then(fail(shift.error()));
-  const char* temporary = std::getenv("TMPDIR");
-  const chunks::SeedMap::Folder folder{.path = path,
-                                       .shift = *shift,
-                                       .spool_folder = temporary != nullptr && *temporary != '\0' ? temporary : "/var/tmp",
-                                       .copies_all = overlap(path, options.target)};
+  const chunks::SeedMap::Folder folder{
+      .path = path, .shift = *shift, .spool_folder = temporary_folder(), .copies_all = overlap(path, options.target)};
   seeds.add_folder(folder, run.threads(), run.workers(), run.loop(), std::move(next));
 }
 
@@ -313,12 +344,15 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
   ImageRun run(settings, options.threads);
   Result<OpenImage> image = open_image(name, store, run);
   if (!image) return run.console().error(image.error());
-  chunks::SeedMap seeds(image->index);
-  chunks::IndexedArchive archive(std::move(image->index), *image->store, options.seeds.empty() ? nullptr : &seeds, run.workers(),
-                                 run.loop());
+  const bool has_seeds = !options.seeds.empty() || has_seed_in_target(options);
+  chunks::SeedMap seeds(image->index, options.seed_cache);
+  chunks::IndexedArchive archive(std::move(image->index), *image->store, has_seeds ? &seeds : nullptr, run.workers(), run.loop());
   std::thread reader;
   const auto start = [&](Result<void> seeded) {
     if (!seeded) return (void)run.end_with(seeded.error());
+    if (has_seeds)
+      run.console().event(
+          {{"event", "seeded"}, {"seed_bytes_read", seeds.bytes_read()}, {"seed_bytes_known", seeds.bytes_known()}});
     reader = std::thread([&] {
       Result<TreeInput> input = TreeInput::open(name, subpath, options, &archive);
       const int code = input ? work(run.console(), std::move(*input)) : run.console().error(input.error());

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "chunks/core/archive_decoder.h"
 #include "chunks/core/feature_flags.h"
+#include "chunks/driver/seed_cache.h"
 #include "chunks/driver/tree_archive.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
@@ -39,6 +40,8 @@ struct TreeOptions {
   bool reflink = true;             // of an extraction: share blocks with files of seed folders,
   bool hardlink = false;           // or be links to them
   std::string target;              // of an extraction: a seed in which it lies, or which lies in it, changes meanwhile
+  bool seed_target = false;        // what lies there already is a seed, too
+  const chunks::SeedCache* seed_cache = nullptr;  // what is known of file seeds; may be null
   std::string what;
 
   // What --with, --without, --digest and the --exclude- options come to, normalized.

@@ -6,6 +6,7 @@
 set -euo pipefail
 
 godwit=$1
+golden=$(realpath "$(dirname "$0")/../../src/chunks/core/testdata/archive")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -129,6 +130,18 @@ if [ "$(id -u)" -eq 0 ] && device=$(losetup -f --show device.img 2>/dev/null); t
 else
   echo "skipped: no loop device can be set up here, so none is written"
 fi
+
+# desync's defect: an index that names another digest than its chunks have is read, with a warning; a damaged chunk is damaged.
+"$godwit" image make one.caibx "$golden/tree-one.casync.catar" --digest sha256 --store one.castr --no-sync >/dev/null
+cp "$golden/tree-one.sha256.desync.caidx" one.caidx
+"$godwit" image extract one.caidx one.out --store one.castr --without privileged 2>err
+[ "$(cat one.out/one)" = 1 ] || fail "another tree of an index with the wrong digest"
+[ "$(grep -c "named by sha512-256, they are by sha256" err)" -eq 1 ] || fail "nothing is said of a wrong digest: $(cat err)"
+"$godwit" image cat one.caidx --store one.castr 2>err | cmp -s - "$golden/tree-one.casync.catar" || fail "cat of an index with the wrong digest"
+find one.castr -name '*.cacnk' -exec sh -c 'rm -f "$1" && printf damage >"$1"' sh {} \;
+refused 1 "damaged" -- "$godwit" image extract one.caidx one.bad --store one.castr --without privileged
+if grep -q warning err; then fail "a damaged chunk is taken for another digest"; fi
+echo "another digest than the index says: ok"
 
 # What goes wrong is said with its place.
 find default.castr -name '*.cacnk' -size +8k | sort >chunks

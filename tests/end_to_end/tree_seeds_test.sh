@@ -146,6 +146,53 @@ extract read --seed read
 expect_tree read
 gone read
 
+echo "- what is replaced is a seed, also of a tree"
+extract over
+"$godwit" image extract "$work/t.caidx" over --store "$work/empty"
+expect_tree over
+fails_with "--seed-output=no leaves it alone" "is not in the store" \
+  "$godwit" image extract "$work/t.caidx" over --store "$work/empty" --seed-output=no
+extract over
+# The store has nothing but what is new; a file of the old tree is gone before it is wanted under another name.
+cp -a --reflink=never seed next
+mv next/sub/odd next/zzz
+random_bytes 40000000 | tail -c 100000 >next/new
+printf changed | dd of=next/big conv=notrunc bs=1 seek=10000000 status=none
+next=$("$godwit" image make "$work/next.caidx" next --store "$work/next.castr" --no-sync)
+(cd "$work/castr" && find . -name '*.cacnk') | (cd "$work/next.castr" && xargs rm -f)
+"$godwit" image extract "$work/next.caidx" over --store "$work/next.castr" --json >"$work/out"
+[ "$(digest over)" = "$next" ] || die "another tree from the one that was replaced"
+[ "$(sed -n 's/.*"seed_bytes_read":\([0-9]*\).*/\1/p' "$work/out")" -gt 30000000 ] || die "it does not say what it read: $(cat "$work/out")"
+gone over
+extract over
+casync extract --store="$work/next.castr" "$work/next.caidx" over
+[ "$(digest over)" = "$next" ] || die "another tree under the name casync"
+# The copy of it has no room: the seed is given up, and the store has all.
+TMPDIR=$work/small extract over 2>"$work/said"
+expect_tree over
+grep -q "warning: what is replaced is no seed" "$work/said" || die "nothing is said of a seed that was given up: $(cat "$work/said")"
+# Nothing there: nothing read.
+mkdir nothing
+extract nothing
+[ -z "$(grep seeded "$work/out")" ] || die "an empty folder is read as a seed"
+gone over next nothing
+
+echo "- what a file seed holds is known the next time, also to a tree"
+"$godwit" image make "$work/t.catar" seed >/dev/null
+cached() {
+  GODWIT_CACHE=$work/cache "$godwit" image extract "$work/t.caidx" again --store "$work/empty" --seed "$work/t.catar" \
+    --seed-output=no --json "$@" >"$work/out"
+  expect_tree again
+}
+cached
+[ "$(said seed_bytes_read)" -gt 30000000 ] || die "a new seed was not read"
+cached
+[ "$(said seed_bytes_read)" = 0 ] || die "a seed is read again"
+[ "$(said seed_bytes_known)" -gt 30000000 ] || die "nothing is known of a seed"
+cached --seed-cache=no
+[ "$(said seed_bytes_read)" -gt 30000000 ] || die "--seed-cache=no knows a seed"
+gone again
+
 echo "- between two file systems: copies"
 extract "$work/across" --seed seed --hardlink=yes
 expect_tree "$work/across"

@@ -87,6 +87,18 @@ done
 for sizes in 16:100:1000 48:64:100 1:64:100; do
   compare random.300000 "--chunk-size=$sizes" --compression=gzip
 done
+# The larger averages on bytes that have room for several of their chunks (casync.md 0), each cut at the edges of its sizes.
+python3 -c 'import random; random.seed(1); open("random.40M", "wb").write(random.randbytes(40_000_000))'
+for sizes in 4M 12M; do
+  compare random.40M "--chunk-size=$sizes"
+  compare text "--chunk-size=$sizes"
+done
+compare random.40M
+for size in 4194303 4194304 4194305 16777216 16777217; do
+  head -c "$size" random.40M >random.edge
+  compare random.edge --chunk-size=4M
+done
+rm -rf ./*.castr random.40M random.edge
 echo "$compared indexes and digests are the original's"
 
 # exchange INPUT DIGEST COMPRESSION: each extracts what the other made, and knows its digest.

@@ -83,6 +83,8 @@ same "extract a blob" "$blob" "casync extract i.caibx copy" "casync extract i.ca
 same "extract a tree" "$tree" "$catar" "casync extract t.caidx copy" "casync extract t.catar copy2" "casync extract --punch-holes=no --with=unix t.catar copy3"
 same "extract over a tree" "$catar" "mkdir copy && echo other >copy/other" "casync extract --delete=no t.catar copy" "casync extract t.catar copy"
 same "extract a part" "$catar" "mkdir copy" "casync extract t.catar part folder"
+same "a tree that is replaced is a seed" "$tree" "casync extract t.caidx copy" "mkdir empty.castr" "casync extract --store=empty.castr t.caidx copy" \
+  "casync extract --store=empty.castr --seed-output=no t.caidx copy"
 same "list" "$tree" "$catar" "casync list tree" "casync list t.caidx" "casync list t.catar" "casync list t.catar folder" "casync list t.catar folder/file" "casync list --what=directory tree" "(cd tree && casync list)"
 same "mtree" "$tree" "$catar" "casync mtree t.caidx" "casync mtree t.catar folder" "casync mtree tree"
 same "stat" "$tree" "$catar" "casync stat t.caidx" "casync stat t.catar small" "casync stat t.caidx folder/file"

@@ -75,6 +75,47 @@ TEST(Index, OfDesyncIsReadAndDiffersInOneFlag) {
   }
 }
 
+Bytes golden_archive(const char* name) {
+  return golden::file(std::string(GODWIT_TESTDATA) + "/archive/" + name);
+}
+
+TEST(Index, OfAnArchiveIsByteForByteThatOfItsProgram) {
+  struct Row {
+    const char* program;
+    FeatureFlags flags;
+  };
+  for (const Row& row : {Row{"casync", 0xb0000001ffeffe26}, Row{"desync", 0xb000000010001f22}}) {
+    SCOPED_TRACE(row.program);
+    const std::string name = std::string("tree.") + row.program;
+    const Index index = index_of(golden_archive((name + ".catar").c_str()), {.flags = row.flags, .sizes = kKiB(1, 4, 16)});
+    EXPECT_EQ(encode_index(index), golden_archive((name + ".caidx").c_str()));
+    const Result<Index> decoded = decode_index(golden_archive((name + ".caidx").c_str()));
+    ASSERT_TRUE(decoded) << decoded.error().message();
+    EXPECT_EQ(*decoded, index);
+  }
+}
+
+TEST(Index, NamesAChunkAsOftenAsItIsThere) {
+  const Result<Index> index = decode_index(golden_archive("tree-repeat.casync.caidx"));
+  ASSERT_TRUE(index) << index.error().message();
+  EXPECT_EQ(index->blob_size(), 1'500'230U);
+  const Bytes zeros(kKiB(16, 64, 256).max);
+  ASSERT_EQ(index->entries.size(), 6U);
+  for (std::size_t i = 1; i < 5; ++i) EXPECT_EQ(index->entries[i].id, chunk_id_of(zeros, Digest::sha512_256)) << i;
+  EXPECT_EQ(encode_index(*index), golden_archive("tree-repeat.casync.caidx"));
+}
+
+// casync.md 8.1: the flags lie, the ids are SHA-256's.
+TEST(Index, OfDesyncMaySayAnotherDigestThanItsChunksHave) {
+  const Result<Index> index = decode_index(golden_archive("tree-one.sha256.desync.caidx"));
+  ASSERT_TRUE(index) << index.error().message();
+  EXPECT_EQ(index->header.digest(), Digest::sha512_256);
+  const Bytes archive = golden_archive("tree-one.casync.catar");
+  ASSERT_EQ(index->entries.size(), 1U);
+  EXPECT_EQ(index->entries[0].end, archive.size());
+  EXPECT_EQ(index->entries[0].id, chunk_id_of(archive, Digest::sha256));
+}
+
 TEST(Index, InAnyPiecesGivesTheSameEntries) {
   const Bytes file = golden_index(kGolden[2], "casync");
   const Result<Index> whole = decode_index(file);

@@ -97,8 +97,8 @@ void SeedMap::add_folder(const Folder& folder, unsigned threads, net::Workers& w
   opened->path = folder.path;
   workers.run(
       [this, opened, folder] {
-        Result<std::unique_ptr<SeedTree>> tree =
-            SeedTree::open(folder.path, {{header_.flags, folder.shift}, folder.spool_folder, folder.copies_all});
+        Result<std::unique_ptr<SeedTree>> tree = SeedTree::open(
+            folder.path, {{header_.flags, folder.shift}, folder.spool_folder, folder.copies_all, folder.spool_bytes_max});
         if (!tree) {
           opened->error = tree.error();
           return;
@@ -135,7 +135,10 @@ void SeedMap::begin(const std::shared_ptr<Opened>& opened, unsigned threads, net
         for (const StreamChunk& chunk : batch.chunks) take(chunk, *opened);
       },
       [this, opened, &workers, done = std::move(done)](Result<ChunkStreamEnd> end) mutable {
-        if (!end) return done(fail(std::move(end.error()).within("seed")));
+        if (!end) {
+          if (opened->tree) std::erase_if(places_, [&](const auto& place) { return place.second.tree == opened->tree.get(); });
+          return done(fail(std::move(end.error()).within("seed")));
+        }
         if (!opened->identity || opened->entries.size() != end->chunk_count) return done({});
         keep(opened, workers, std::move(done));
       });

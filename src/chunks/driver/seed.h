@@ -33,12 +33,13 @@ class SeedMap final : public ChunkReader {
   // once; one at a time. The map, `workers` and `scheduler` outlive it.
   void add(const std::string& path, unsigned threads, net::Workers& workers, net::Scheduler& scheduler, Done<void> done);
   // The folder `path`, archived as the index's flags say. `copies_all` where it will change, as the target of the extraction
-  // does.
+  // does. After an error the map has nothing of it, and is as good as before.
   struct Folder {
     std::string path;
     UidShift shift;
     std::string spool_folder;  // for a temporary file without a name
     bool copies_all = false;
+    std::uint64_t spool_bytes_max = ~std::uint64_t{0};  // of that file
   };
   void add_folder(const Folder& folder, unsigned threads, net::Workers& workers, net::Scheduler& scheduler, Done<void> done);
   // Of all seeds: cut and hashed now, and known from the cache.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "chunks/driver/seed_file.h"
 
 namespace godwit::chunks {
@@ -16,15 +18,20 @@ Result<std::unique_ptr<SeedTree>> SeedTree::open(const std::string& path, const 
   if (!walker) return fail(std::move(walker).error());
   Descriptor spool(::open(options.spool_folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!spool.is_open()) return fail(errno_error("make a temporary file in", options.spool_folder));
-  return std::unique_ptr<SeedTree>(new SeedTree(std::move(*walker), std::move(top), std::move(spool), options.copies_all));
+  return std::unique_ptr<SeedTree>(new SeedTree(std::move(*walker), std::move(top), std::move(spool), options));
 }
 
 Result<std::size_t> SeedTree::read(MutableBytes into) {
   const std::uint64_t offset = encoder_.offset();
-  const Result<std::size_t> count = encoder_.read(into);
-  if (!count) return count;
-  Result<void> kept = *count == 0 ? spool_.finish() : spool(into.first(*count), offset);
-  if (!kept) return fail(std::move(kept).error().within("the temporary file for a seed"));
+  Result<std::size_t> count = encoder_.read(into);
+  if (count) {
+    Result<void> kept = *count == 0 ? spool_.finish() : spool(into.first(*count), offset);
+    if (!kept) count = fail(std::move(kept).error().within("the temporary file for a seed"));
+  }
+  if (!count) {
+    spool_ = TreeFile({}, true);
+    spans_.clear();
+  }
   return count;
 }
 
@@ -54,6 +61,8 @@ Result<void> SeedTree::spool(ConstBytes bytes, std::uint64_t offset) {
       ++span;
     } else {
       if (span != spans_.end()) count = std::min(count, span->offset - offset);
+      if (count > spool_bytes_max_ - std::min(spool_bytes_max_, spool_.size()))
+        return fail(ErrorKind::limit, fmt::format("more than the {} bytes that it may have", spool_bytes_max_));
       if (Result<void> written = spool_.write(bytes.first(count)); !written) return written;
     }
     bytes = bytes.subspan(count);

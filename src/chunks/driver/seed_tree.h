@@ -17,12 +17,14 @@ class SeedTree final : private ArchiveTree {
  public:
   struct Options {
     TreeWalkerOptions walker;
-    std::string spool_folder;  // for the temporary file
-    bool copies_all = false;   // the tree may change before its bytes are wanted
+    std::string spool_folder;                           // for the temporary file
+    bool copies_all = false;                            // the tree may change before its bytes are wanted
+    std::uint64_t spool_bytes_max = ~std::uint64_t{0};  // of the temporary file; more is ErrorKind::limit
   };
   static Result<std::unique_ptr<SeedTree>> open(const std::string& path, const Options& options);
 
-  // The archive from its beginning to its end: fills `into`, less only at the end, 0 there.
+  // The archive from its beginning to its end: fills `into`, less only at the end, 0 there. After an error nothing of it is had,
+  // and the temporary file is gone.
   Result<std::size_t> read(MutableBytes into);
   // After that: what lies there, or false where it cannot be had any more. Any thread.
   bool read_at(std::uint64_t offset, MutableBytes into) const;
@@ -36,12 +38,13 @@ class SeedTree final : private ArchiveTree {
     std::string path;
   };
 
-  SeedTree(std::unique_ptr<TreeWalker> walker, Descriptor top, Descriptor spool, bool copies_all)
+  SeedTree(std::unique_ptr<TreeWalker> walker, Descriptor top, Descriptor spool, const Options& options)
       : walker_(std::move(walker)),
         encoder_(*this),
         top_(std::move(top)),
         spool_(std::move(spool), true),
-        copies_all_(copies_all) {}
+        copies_all_(options.copies_all),
+        spool_bytes_max_(options.spool_bytes_max) {}
 
   Result<Step> next() override;
   const Node& node() const override { return walker_->node(); }
@@ -55,6 +58,7 @@ class SeedTree final : private ArchiveTree {
   const Descriptor top_;
   TreeFile spool_;
   const bool copies_all_;
+  const std::uint64_t spool_bytes_max_;
   bool is_new_file_ = false;
   std::vector<Span> spans_;  // by offset
 };

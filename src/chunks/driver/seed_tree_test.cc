@@ -69,6 +69,23 @@ TEST(SeedTree, WhatIsGoneIsNotHadUnlessItWasCopied) {
   EXPECT_TRUE(bytes == s.archive);
 }
 
+TEST(SeedTree, ACopyThatHasNoRoomIsAnErrorAndNothingOfItIsHad) {
+  const Scene s;
+  for (const std::uint64_t room : {std::uint64_t{0}, std::uint64_t{100}, s.archive.size() - 1, std::uint64_t{s.archive.size()}}) {
+    SCOPED_TRACE(room);
+    const Result<std::unique_ptr<SeedTree>> tree = SeedTree::open(s.folder / "t", {{kFeatures, {}}, s.folder.path(), true, room});
+    ASSERT_TRUE(tree.has_value());
+    Bytes piece(50);
+    Result<std::size_t> count = 0;
+    do count = (*tree)->read(piece);
+    while (count && *count > 0);
+    const bool fits = room == s.archive.size();
+    ASSERT_EQ(count.has_value(), fits);
+    if (!fits) EXPECT_EQ(count.error().kind(), ErrorKind::limit);
+    EXPECT_EQ((*tree)->read_at(0, piece), fits);
+  }
+}
+
 TEST(SeedTree, NoSymlinkLeadsToOtherBytes) {
   const Scene s;
   const std::unique_ptr<SeedTree> tree = s.tree(false);

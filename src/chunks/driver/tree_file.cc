@@ -96,7 +96,7 @@ Result<void> TreeFile::write_new(ConstBytes bytes) {
   while (!bytes.empty()) {
     const std::uint64_t at = size_ + data.size();
     const std::size_t count = block_at(at, bytes.size());
-    const bool is_hole = count == kBlockSize && is_zero(bytes.first(count)) && make_hole(at, count);
+    const bool is_hole = is_zero(bytes.first(count)) && make_hole(at, count);
     if (is_hole) {
       if (Result<void> written = write_data(data); !written) return written;
       data = {};
@@ -110,11 +110,11 @@ Result<void> TreeFile::write_new(ConstBytes bytes) {
   return write_data(data);
 }
 
-// Where nothing was, one is there.
+// Where nothing was, one is there: also of a part of a block, as pieces that begin and end anywhere have it at their edges.
 bool TreeFile::make_hole(std::uint64_t offset, std::size_t size) {
   if (offset >= content_end_) return true;
-  return ::fallocate(descriptor(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-                     static_cast<off_t>(size)) == 0;
+  return size == kBlockSize && ::fallocate(descriptor(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                                           static_cast<off_t>(size)) == 0;
 }
 
 Result<void> TreeFile::write_data(ConstBytes bytes) {

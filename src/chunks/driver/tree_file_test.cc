@@ -58,6 +58,25 @@ TEST(TreeFile, WhatIsThereAlreadyIsComparedAndWrittenWhereItIsDifferent) {
   }
 }
 
+TEST(TreeFile, ALongHoleTakesNoBlocksWhereverItsPiecesEnd) {
+  const TemporaryFolder folder;
+  const std::string zeros(1'000'001, '\0');
+  for (const bool punch_holes : {true, false}) {
+    TreeFile file(file_with(folder / "file", ""), punch_holes);
+    std::string wanted;
+    for (const std::string& piece : {std::string("data"), zeros, zeros, zeros, std::string("end"), zeros}) {
+      wanted += piece;
+      ASSERT_TRUE(file.write(as_bytes(piece)));
+    }
+    ASSERT_TRUE(file.finish());
+    EXPECT_TRUE(scene::read(folder / "file") == wanted);
+    struct stat status{};
+    ASSERT_EQ(::fstat(file.descriptor(), &status), 0);
+    // Two blocks of data and, on some file systems, one of the list of extents.
+    EXPECT_EQ(status.st_blocks * 512 <= 4 * 4096, punch_holes) << status.st_blocks;
+  }
+}
+
 TEST(TreeFile, ContentOfWhichTheFirstMegabyteIsDifferentIsGivenUp) {
   const TemporaryFolder folder;
   const std::string wanted = std::string(2'000'000, 'a') + blocks("0") + "end";
