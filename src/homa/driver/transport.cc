@@ -57,7 +57,6 @@ Outcome<std::unique_ptr<Transport>> Transport::open(const TransportOptions& opti
     i.thread = std::thread([&i, &running, self = transport.get()] {
       i.thread_id.store(std::this_thread::get_id(), std::memory_order_release);
       running.count_down();
-      ask_for_short_slices();
       i.run_thread(*self);
     });
     running.wait();
