@@ -72,7 +72,7 @@ Console::Console(bool json)
     : json_(json), terminal_(::isatty(STDOUT_FILENO) == 1), colour_(::isatty(STDERR_FILENO) == 1 && !is_set("NO_COLOR")) {}
 
 void Console::clear_bar() {
-  if (std::exchange(bar_shown_, false)) print(stdout, "\r\033[K");
+  if (bar_shown_.exchange(false)) print(stdout, "\r\033[K");
 }
 
 void Console::line(std::string_view text) {

@@ -2,6 +2,7 @@
 // to stderr. Colour and the bar only on a terminal; NO_COLOR takes the colour away.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -66,7 +67,7 @@ class Console {
   bool json_;
   bool terminal_;
   bool colour_;
-  bool bar_shown_ = false;
+  std::atomic<bool> bar_shown_ = false;
 };
 
 }  // namespace godwit::cli

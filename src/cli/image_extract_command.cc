@@ -54,8 +54,9 @@ std::optional<chunks::SeedCache> seed_cache_of(const std::string& chosen) {
   return chunks::SeedCache(folder);
 }
 
-void show_extract_progress(ImageRun& run, const std::string& title, const chunks::ExtractBlob& extract, std::uint64_t size) {
-  run.show_progress("extract", [&extract, title, size](Progress& progress) {
+void show_extract_progress(ImageRun& run, const std::string& what, const std::string& title, const chunks::ExtractBlob& extract,
+                           std::uint64_t size) {
+  run.show_progress(what, [&extract, title, size](Progress& progress) {
     progress.title = title;
     progress.bytes_total = size;
     progress.bytes_left = size - extract.bytes_done();
@@ -109,7 +110,7 @@ int run_image_extract(const Settings& settings, const ExtractOptions& options) {
   extract_options.length = index.blob_size();
   chunks::ExtractBlob extract(index, *image->store, seeds.empty() ? nullptr : &seed_map, **output, extract_options,
                               run.workers());
-  if (!to_stdout) show_extract_progress(run, options.output, extract, index.blob_size());
+  if (!to_stdout) show_extract_progress(run, "extract", options.output, extract, index.blob_size());
   run.loop().post([&] {
     add_seeds(seed_map, seeds, run, [&](Result<void> added) {
       if (!added) return (void)run.end_with(added.error());
@@ -210,6 +211,7 @@ int run_image_digest(const Settings& settings, const DigestOptions& options) {
   chunks::ExtractBlobOptions extract_options;
   extract_options.length = index.blob_size();
   chunks::ExtractBlob extract(index, *image->store, nullptr, *output, extract_options, run.workers());
+  show_extract_progress(run, "digest", options.path, extract, index.blob_size());
   extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
     if (!done) return (void)run.end_with(done.error().within("digest " + options.path));
     run.console().line(result->hex());

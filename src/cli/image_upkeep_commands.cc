@@ -99,13 +99,15 @@ int run_image_verify(const Settings& settings, const VerifyCommandOptions& optio
   verify_options.remove_damaged = options.repair;
   verify_options.try_other_digest = true;
   std::unordered_set<chunks::ChunkId> ids;
+  std::uint64_t bytes = 0;  // of them, where indexes tell
   std::string path = options.store.store;
   if (!options.indexes.empty()) path = store_path(options.store, options.indexes.front());
   for (const std::string& name : options.indexes) {
     const Result<chunks::Index> index = read_index(name, options.store);
     if (!index) return run.console().error(index.error());
     verify_options.digest = index->header.digest();
-    for (const chunks::IndexEntry& entry : index->entries) ids.insert(entry.id);
+    for (std::size_t i = 0; i < index->entries.size(); ++i)
+      if (ids.insert(index->entries[i].id).second) bytes += index->length_of(i);
   }
   if (path.empty()) return run.console().error(Error(ErrorKind::usage, "verify: an index, or a store by --store"));
   if (options.indexes.empty()) {
@@ -125,6 +127,13 @@ int run_image_verify(const Settings& settings, const VerifyCommandOptions& optio
         run.console().line(error.message());
       },
       run.loop());
+  run.show_progress("verify", [&](Progress& progress) {
+    const chunks::VerifyResult& so_far = verify.so_far();
+    progress.title = path;
+    progress.bytes_total = std::max(bytes, so_far.bytes);
+    progress.bytes_left = progress.bytes_total - so_far.bytes;
+    progress.note = fmt::format("{} of {} chunks", so_far.good + so_far.damaged + so_far.missing, ids.size());
+  });
   verify.start([&](Result<chunks::VerifyResult> result) {
     if (!result) return (void)run.end_with(result.error());
     run.console().event({{"event", "verified"},

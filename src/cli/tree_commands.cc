@@ -20,6 +20,7 @@
 #include "chunks/driver/indexed_archive.h"
 #include "chunks/driver/seed.h"
 #include "cli/image_places.h"
+#include "host/quantity.h"
 
 namespace godwit::cli {
 
@@ -347,6 +348,17 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
   const bool has_seeds = !options.seeds.empty() || has_seed_in_target(options);
   chunks::SeedMap seeds(image->index, options.seed_cache);
   chunks::IndexedArchive archive(std::move(image->index), *image->store, has_seeds ? &seeds : nullptr, run.workers(), run.loop());
+  // Only an extraction has its output for itself.
+  const bool extracts = !options.target.empty();
+  if (extracts)
+    run.show_progress("extract", [&](Progress& progress) {
+      const chunks::IndexedArchive::Counts counts = archive.so_far();
+      progress.title = options.target;
+      progress.bytes_total = archive.size();
+      progress.bytes_left = progress.bytes_total - std::min(progress.bytes_total, counts.fetched + counts.reused);
+      progress.note =
+          fmt::format("{} fetched, {} reused", host::text_of_bytes(counts.fetched), host::text_of_bytes(counts.reused));
+    });
   std::thread reader;
   const auto start = [&](Result<void> seeded) {
     if (!seeded) return (void)run.end_with(seeded.error());
@@ -356,6 +368,9 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
     reader = std::thread([&] {
       Result<TreeInput> input = TreeInput::open(name, subpath, options, &archive);
       const int code = input ? work(run.console(), std::move(*input)) : run.console().error(input.error());
+      const chunks::IndexedArchive::Counts counts = archive.so_far();
+      if (extracts && code == kDone)
+        run.console().event({{"event", "read"}, {"bytes_fetched", counts.fetched}, {"bytes_reused", counts.reused}});
       run.loop().post([&run, code] { run.end(code); });
     });
   };

@@ -82,6 +82,14 @@ refused 2 "SHA-256" -- "$godwit" image make x.caibx blob --fixed 64KiB --digest 
 refused 2 "is of a tree" -- "$godwit" image make x.caidx . --fixed 64KiB
 echo "blocks of volumes: ok"
 
+# What an extracted tree took from where is told.
+mkdir counted && head -c 300000 /dev/urandom > counted/file
+"$godwit" image make counted.caidx counted > /dev/null
+"$godwit" --json image extract counted.caidx counted.1 > counted.json
+grep -q '"event":"read","bytes_fetched":[1-9][0-9]*,"bytes_reused":0}' counted.json
+"$godwit" --json image extract counted.caidx counted.2 --seed counted > counted.json
+grep -q '"event":"read","bytes_fetched":0,"bytes_reused":[1-9][0-9]*}' counted.json
+
 # An interrupted extract goes on where it stopped; seeds are used and verified.
 head -c 3000000 blob >target
 "$godwit" image extract blob.caibx target --in-place --no-sync --json | grep -q '"bytes_reused":[1-9]' || fail "in place does not use what is there"

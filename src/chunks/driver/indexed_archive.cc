@@ -33,6 +33,10 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
   };
 
   const Index& index() const { return index_; }
+  Counts so_far() {
+    const std::scoped_lock lock(mutex_);
+    return counts_;
+  }
 
   Result<Held> take(std::size_t number) {
     std::unique_lock lock(mutex_);
@@ -119,9 +123,17 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
       at += length;
     }
     if (seeds_ != nullptr) seeds_->read(chunks, index_.header.digest());
+    const auto bytes_got = [&] {
+      std::uint64_t sum = 0;
+      for (const WantedChunk& chunk : chunks) sum += chunk.got ? chunk.into.size() : 0;
+      return sum;
+    };
+    const std::uint64_t reused = bytes_got();
     if (reader_) reader_->read(chunks, index_.header.digest());
     std::vector<std::size_t> others;
     const std::scoped_lock lock(mutex_);
+    counts_.reused += reused;
+    counts_.fetched += bytes_got() - reused;
     for (std::size_t i = 0; i < chunks.size(); ++i) {
       if (chunks[i].got)
         put_in(Held{.memory = memory, .bytes = chunks[i].into}, run[i]);
@@ -153,6 +165,7 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
                   fmt::format("chunk {} has {} bytes, the index says {}", index_.entries[number].id.hex(), data->size(), length));
     const std::scoped_lock lock(mutex_);
     if (data) {
+      counts_.fetched += length;
       const auto memory = std::make_shared<const Bytes>(std::move(*data));
       put_in(Held{.memory = memory, .bytes = *memory}, number);
     } else {
@@ -187,6 +200,7 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
   std::size_t last_ = 0;
   std::size_t kept_end_ = 0;
   bool cancelled_ = false;
+  Counts counts_;
 };
 
 IndexedArchive::IndexedArchive(Index index, ChunkStore& store, ChunkReader* seeds, net::Workers& workers,
@@ -215,6 +229,10 @@ Result<void> IndexedArchive::read(std::uint64_t offset, MutableBytes into) {
     into = into.subspan(count);
   }
   return {};
+}
+
+IndexedArchive::Counts IndexedArchive::so_far() const {
+  return shelf_->so_far();
 }
 
 void IndexedArchive::cancel() {

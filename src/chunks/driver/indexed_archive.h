@@ -25,6 +25,12 @@ class IndexedArchive final : public ArchiveBytes {
   // ErrorKind::cancelled after cancel(); else what the store says, ErrorKind::corrupt for a chunk of another length than the
   // index tells. One thread at a time.
   Result<void> read(std::uint64_t offset, MutableBytes into) override;
+  // Bytes that have come so far: from the store, and from what was here. Any thread.
+  struct Counts {
+    std::uint64_t fetched = 0;
+    std::uint64_t reused = 0;  // from seeds
+  };
+  Counts so_far() const;
   // Ends a read that waits, and all that follow. Any thread.
   void cancel();
 

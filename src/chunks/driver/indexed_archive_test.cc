@@ -71,6 +71,8 @@ TEST_F(IndexedArchiveTest, ReadsAnywhereWhatTheStoreHas) {
         at += length;
       }
       EXPECT_EQ(all, content_);
+      EXPECT_EQ(archive.so_far().fetched, content_.size());
+      EXPECT_EQ(archive.so_far().reused, 0U);
       for (const std::uint64_t at :
            {content_.size() - 10, std::size_t{0}, content_.size() / 2, kChunkSize - 5, content_.size() / 3})
         EXPECT_EQ(*bytes_at(archive, at, 10), to_bytes(ConstBytes(content_).subspan(at, 10))) << at;
@@ -99,6 +101,42 @@ TEST_F(IndexedArchiveTest, AChunkThatIsDamagedOrMissingIsNamedWhereItIsReadAndNo
     EXPECT_NE(bytes.error().message().find(missing.hex()), std::string::npos) << bytes.error().message();
     EXPECT_TRUE(bytes_at(archive, 10 * kChunkSize, 3 * kChunkSize));
   });
+}
+
+TEST_F(IndexedArchiveTest, WhatSeedsHadIsToldApartFromWhatWasFetched) {
+  const auto store = open_local_store(folder_ / "store", true, {.compression = Compression::none, .level = {}}, *workers_, loop_);
+  fill(**store);
+  // A seed that has every other chunk.
+  class Half final : public ChunkReader {
+   public:
+    Half(const Index& index, ConstBytes content) : index_(index), content_(content) {}
+    void read(std::span<WantedChunk> wanted, Digest digest) override {
+      read_verified(wanted, digest, [&](WantedChunk& chunk) {
+        for (std::size_t i = 0; i < index_.entries.size(); i += 2)
+          if (index_.entries[i].id == chunk.id) {
+            std::ranges::copy(content_.subspan(index_.start_of(i), chunk.into.size()), chunk.into.begin());
+            return true;
+          }
+        return false;
+      });
+    }
+
+   private:
+    const Index& index_;
+    const ConstBytes content_;
+  } half(index_, content_);
+  std::uint64_t expected = 0;
+  for (std::size_t i = 0; i < index_.entries.size(); i += 2) expected += index_.length_of(i);
+  IndexedArchive archive(index_, **store, &half, *workers_, loop_);
+  loop_.hold();
+  std::thread reader([&] {
+    EXPECT_EQ(bytes_at(archive, 0, content_.size()).value(), content_);
+    loop_.post([this] { loop_.release(); });
+  });
+  loop_.run();
+  reader.join();
+  EXPECT_EQ(archive.so_far().reused, expected);
+  EXPECT_EQ(archive.so_far().fetched, content_.size() - expected);
 }
 
 TEST_F(IndexedArchiveTest, ReadsEndWhenItIsGivenUp) {

@@ -81,7 +81,9 @@ TEST(SeedTree, ACopyThatHasNoRoomIsAnErrorAndNothingOfItIsHad) {
     while (count && *count > 0);
     const bool fits = room == s.archive.size();
     ASSERT_EQ(count.has_value(), fits);
-    if (!fits) EXPECT_EQ(count.error().kind(), ErrorKind::limit);
+    if (!fits) {
+      EXPECT_EQ(count.error().kind(), ErrorKind::limit);
+    }
     EXPECT_EQ((*tree)->read_at(0, piece), fits);
   }
 }
