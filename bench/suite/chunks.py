@@ -104,7 +104,8 @@ class Images:
             os.remove(path)
 
     def wants(self, job):
-        return self.world.options.chunks_only in job
+        options = self.world.options
+        return options.chunks_only in job and (options.chunks_not is None or options.chunks_not not in job)
 
     def measure(self, job, jobs):
         """`jobs`: name → (prepare, run). Interleaved rounds; a table; medians kept under the job's name."""

@@ -43,6 +43,7 @@ def parse(arguments):
     parser.add_argument("--chunks-tree", default="/usr", help="the folder that is stored as a tree")
     parser.add_argument("--chunks-sparse-mib", type=int, default=8192, help="size of the sparse image")
     parser.add_argument("--chunks-only", default="", help="only jobs of images with this in their name")
+    parser.add_argument("--chunks-not", default=None, help="not the jobs of images with this in their name (HTTP takes casync minutes)")
     parser.add_argument("--disk", default=os.environ.get("TMPDIR", "/var/tmp"), help="folder for files on a disk")
     parser.add_argument("--json", default=None, help="where the figures go (default: bench/results/latest.json)")
     options = parser.parse_args(arguments)
