@@ -89,9 +89,11 @@ Result<void> RemoteServer::begin() {
 }
 
 Result<PayloadUse> RemoteServer::admit_chunk(const wire::Chunk& chunk) {
-  if (outstanding_.erase(chunk.id) == 0)
+  const auto asked = outstanding_.find(chunk.id);
+  if (asked == outstanding_.end() || asked->second == Ask::wanted)
     return failed<PayloadUse>(
         Error(ErrorKind::invalid, fmt::format("the client sent chunk {}, which nobody asked for", chunk.id.hex())), true);
+  outstanding_.erase(asked);
   storing_.push_back({chunk.id, chunk.data.size()});
   storing_bytes_ += chunk.data.size();
   return PayloadUse::chunk;
@@ -133,7 +135,7 @@ void RemoteServer::handle_looked_up(const ChunkId& id, bool is_present) {
   const std::size_t known = looking_up_.erase(id);
   GODWIT_CHECK(known == 1);
   if (is_present) return;
-  outstanding_.insert(id);
+  outstanding_.emplace(id, Ask::wanted);
   wanted_.push_back(id);
 }
 
@@ -225,6 +227,7 @@ std::optional<RemoteWork> RemoteServer::poll_wanted() {
   }
   // Asked for together where many are missing, and at once where nothing else is going on.
   if (wanted_.empty() || (wanted_.size() < kRequestIdsMax && !(to_look_up_.empty() && looking_up_.empty()))) return std::nullopt;
+  for (const ChunkId& id : wanted_) outstanding_[id] = Ask::sent;
   return send(wire::Request{wire::Priority::low, std::exchange(wanted_, {})});
 }
 

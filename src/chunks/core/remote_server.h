@@ -10,6 +10,7 @@
 #include <deque>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "chunks/core/remote_answers.h"
@@ -101,7 +102,8 @@ class RemoteServer {
   std::deque<ChunkId> to_look_up_;
   std::unordered_set<ChunkId> looking_up_;
   std::vector<ChunkId> wanted_;
-  std::unordered_set<ChunkId> outstanding_;  // wanted or asked for
+  enum class Ask : std::uint8_t { wanted, sent };
+  std::unordered_map<ChunkId, Ask> outstanding_;
   struct Storing {
     ChunkId id;
     std::size_t size_bytes;
