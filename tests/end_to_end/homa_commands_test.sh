@@ -10,9 +10,10 @@ needs python3 setpriv
 chmod 711 "$work"
 cp "$godwit" "$work/godwit" && chmod 755 "$work/godwit"
 cd "$work"
-unprivileged() {
-  if [ "$(id -u)" = 0 ]; then setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"; else "$@"; fi
-}
+# Words and not a function where a process is to be ended: else the shell that runs the function would be ended in its place.
+as=()
+[ "$(id -u)" != 0 ] || as=(setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs)
+unprivileged() { ${as[@]+"${as[@]}"} "$@"; }
 homa() {  # FILE ARGUMENT…: the program's output goes to the file
   local file=$1
   shift
@@ -23,7 +24,7 @@ check "the user is not root" test "$(unprivileged id -u)" != 0
 serve() {  # NAME OPTION…: an echo server; its address in $address
   local name=$1
   shift
-  unprivileged "$work/godwit" --json homa echo --port 0 "$@" > "$name.log" 2> "$name.err" & pids+=($!)
+  ${as[@]+"${as[@]}"} "$work/godwit" --json homa echo --port 0 "$@" > "$name.log" 2> "$name.err" & pids+=($!)
   wait_for "$name.log" '"ready"'
   address=$(python3 -c 'import json, sys; print(json.loads(open(sys.argv[1]).readline())["listen"])' "$name.log")
 }
