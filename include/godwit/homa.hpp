@@ -278,8 +278,8 @@ class Transport {
   // One system call to send, one or two to wait and receive. While packets come one after another the wait is in the receiving
   // call, and stop() ends it within 10 ms.
   GODWIT_HOMA_API void run_once(std::chrono::nanoseconds patience);
-  // Until stop(), which any thread may call. The thread asks the kernel for short time slices; a
-  // transport's own thread does not, since a process may have many, which would only take turns more often.
+  // Until stop(), which any thread may call. The thread asks the kernel for short time slices; a transport's own thread does not,
+  // since a process may have many, which would only take turns more often.
   GODWIT_HOMA_API void run();
   GODWIT_HOMA_API void stop();
 

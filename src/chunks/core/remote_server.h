@@ -103,7 +103,7 @@ class RemoteServer {
   std::unordered_set<ChunkId> looking_up_;
   std::vector<ChunkId> wanted_;
   enum class Ask : std::uint8_t { wanted, sent };
-  std::unordered_map<ChunkId, Ask> outstanding_;
+  std::unordered_map<ChunkId, Ask> outstanding_;  // wanted or asked for
   struct Storing {
     ChunkId id;
     std::size_t size_bytes;
