@@ -91,7 +91,8 @@ constexpr std::size_t kLaneStepsMin = 2 * kWindowBytes;
 }
 
 [[gnu::target("avx2"), gnu::always_inline]] inline __m256i rotated_by_16(__m256i v) {
-  return _mm256_or_si256(_mm256_slli_epi32(v, 16), _mm256_srli_epi32(v, 16));
+  return _mm256_shuffle_epi8(v, _mm256_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 2, 3, 0, 1, 6, 7, 4, 5, 10,
+                                                 11, 8, 9, 14, 15, 12, 13));
 }
 
 [[gnu::target("avx2"), gnu::always_inline]] inline __m256i rotated_by_1(__m256i v) {
