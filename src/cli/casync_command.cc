@@ -194,7 +194,8 @@ void add_options(Command app, Line& line) {
   add_yes_no(app, "--hardlink", line.tree.hardlink, "make files links to those of seeds (default no)");
   add_yes_no(app, "--punch-holes", line.tree.punch_holes, "leave out zeros (default yes)");
   add_yes_no(app, "--delete", line.tree.remove_others, "remove what the archive does not have (default yes)");
-  add_yes_no(app, "--undo-immutable", line.tree.undo_immutable, "take chattr's +i and +a off what is in the way (default no)");
+  add_yes_no(app, "--undo-immutable", line.tree.undo_immutable,
+             "take chattr's +i and +a, and btrfs's read-only, off what is in the way (default no)");
   add_yes_no(app, "--seed-output", line.seed_output, "use what is replaced as a seed (default yes)");
   add_yes_no(app, "--recursive", line.tree.recursive, "list what lies below, too (default yes)");
   add_yes_no(app, "--mkdir", line.mkdir, "mount: make the folder (default yes)");

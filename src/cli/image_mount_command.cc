@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "chunks/driver/archive_files.h"
+#include "cli/image_places.h"
 #include "export/device_tree.h"
 #include "export/fuse_mount.h"
 #include "host/quantity.h"
@@ -85,6 +86,10 @@ int run_image_mount(const Settings& settings, const MountOptions& options) {
   if (!shift) return run.console().error(shift.error());
 
   Mounted mounted;
+  if (*kind == TreeKind::archive && is_remote_place(options.image))
+    return run.console().error(Error(ErrorKind::usage, options.image +
+                                                           ": a remote archive can not be mounted, its bytes come only "
+                                                           "from its beginning: fetch it first, or mount an index"));
   if (*kind == TreeKind::archive) {
     Result<std::unique_ptr<store::BlockDevice>> file = store::open_file_device(options.image, true, run.loop(), run.workers());
     if (!file) return run.console().error(file.error());

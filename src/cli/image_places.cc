@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -53,6 +54,7 @@ chunks::HttpClientOptions http_options(std::uint64_t rate) {
 }
 
 chunks::RemoteConnector connector(net::EventLoop& loop, std::vector<std::string> words, std::uint64_t rate) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a far end that is gone is an error of a write, not the end of the process
   return chunks::connect_by_command(loop, std::move(words),
                                     rate == 0 ? nullptr : std::make_shared<chunks::RemoteRate>(rate, loop.now()));
 }

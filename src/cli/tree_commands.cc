@@ -251,7 +251,9 @@ void add_extract_options(Command app, TreeOptions& options) {
       .one_each();
   app.add_option("--without", options.without, "do not set this feature or group; may be repeated").one_each();
   app.add_option("--delete", options.remove_others, "remove what the archive does not have").show_default();
-  app.add_option("--undo-immutable", options.undo_immutable, "take chattr's +i and +a off what is in the way").show_default();
+  app.add_option("--undo-immutable", options.undo_immutable,
+                 "take chattr's +i and +a, and btrfs's read-only, off what is in the way")
+      .show_default();
   app.add_option("--hardlink", options.hardlink,
                  "yes: files that a seed folder has just so, attributes included, become links to them and share what is changed "
                  "later (default no)")

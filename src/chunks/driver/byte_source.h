@@ -21,7 +21,8 @@ class ByteSource {
 
   // "-" is standard input.
   static Result<std::unique_ptr<ByteSource>> open(const std::string& path);
-  // Bytes that somebody makes: `read` fills its argument, less only at the end, 0 there. `mode` as mode() will say.
+  // Bytes that somebody makes: `read` fills its argument from the front and says how far, 0 only at the end. `mode` as mode()
+  // will say.
   using Maker = std::move_only_function<Result<std::size_t>(MutableBytes into)>;
   static std::unique_ptr<ByteSource> made_by(Maker read, std::string name, unsigned mode);
   ~ByteSource();

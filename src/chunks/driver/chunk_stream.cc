@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "chunks/core/candidate_scan.h"
 #include "chunks/core/chunk_digest.h"
 #include "chunks/core/chunker.h"
 #include "chunks/driver/stream_ring.h"
@@ -38,7 +37,7 @@ class ChunkStream::Impl : public std::enable_shared_from_this<Impl> {
   Impl(std::unique_ptr<ByteSource> source, const ChunkStreamOptions& options, net::Workers& workers, net::Scheduler& scheduler)
       : source_(std::move(source)),
         options_(options),
-        scan_(options.rule),
+        scan_(options.rule, options.scan),
         walker_(options.rule),
         stream_digest_(options.digest),
         workers_(workers),

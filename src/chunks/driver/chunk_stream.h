@@ -12,6 +12,7 @@
 #include <optional>
 #include <vector>
 
+#include "chunks/core/candidate_scan.h"
 #include "chunks/core/chunk_id.h"
 #include "chunks/core/cut_rule.h"
 #include "chunks/driver/byte_source.h"
@@ -63,6 +64,7 @@ struct ChunkStreamOptions {
   Digest digest = Digest::sha512_256;
   bool digest_stream = false;
   unsigned threads = 1;  // of `workers`: how much is given to them at once
+  ScanVariant scan = scan_variants().back();
 };
 
 class ChunkStream final : public ChunkSource {

@@ -43,7 +43,7 @@ Result<Node> AttributeReader::read(int descriptor, const struct stat& status, co
     node.flags &= features_;
     if ((features_ & feature::kQuotaProjectId) != 0) node.quota_project_id = read_project(descriptor);
   }
-  if ((features_ & kExtended) != 0 && !node.is_symlink() && descriptor >= 0)
+  if ((features_ & (node.is_symlink() ? feature::kSelinux : kExtended)) != 0 && descriptor >= 0)
     if (Result<void> extended = read_extended(descriptor, node); !extended) return fail(std::move(extended).error());
   return node;
 }
@@ -90,7 +90,7 @@ Result<void> AttributeReader::take_extended(int descriptor, const char* name, No
   const bool is_plain = (features_ & feature::kXattrs) != 0 && node.has_flags() && is_archived_xattr(text);
   const bool is_fcaps = (features_ & feature::kFcaps) != 0 && text == kFcapsName && node.is_regular();
   const bool is_label = (features_ & feature::kSelinux) != 0 && text == kSelinuxName;
-  const bool is_access = (features_ & feature::kAcl) != 0 && text == kAccessAclName;
+  const bool is_access = (features_ & feature::kAcl) != 0 && text == kAccessAclName && !node.is_symlink();
   const bool is_default = (features_ & feature::kAcl) != 0 && text == kDefaultAclName && node.is_directory();
   if (!is_plain && !is_fcaps && !is_label && !is_access && !is_default) return {};
   Result<Bytes> value = value_of(descriptor, !node.has_flags(), name);

@@ -101,6 +101,8 @@ Result<void> TreeExtractor::look_into(Level& level) {
   TreeFolder& folder = *level.folder;
   const int descriptor = folder.descriptor.get();
   std::uint32_t chattr = read_chattr(descriptor);
+  if (extraction_.options.undo_immutable)
+    if (Result<void> undone = make_subvolume_writable(descriptor); !undone) return fail(within_path(std::move(undone).error()));
   if (extraction_.options.undo_immutable && (chattr & (kChattrImmutable | kChattrAppend)) != 0) {
     chattr &= ~(kChattrImmutable | kChattrAppend);
     if (Result<void> undone = write_chattr(descriptor, chattr); !undone) return fail(within_path(std::move(undone).error()));

@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <linux/msdos_fs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 
@@ -139,6 +140,15 @@ Result<void> make_subvolume(int parent, std::string_view name) {
 Result<void> make_subvolume_read_only(int descriptor) {
   __u64 bits = BTRFS_SUBVOL_RDONLY;
   if (::ioctl(descriptor, BTRFS_IOC_SUBVOL_SETFLAGS, &bits) != 0) return fail(ioctl_error("make the subvolume read-only"));
+  return {};
+}
+
+Result<void> make_subvolume_writable(int descriptor) {
+  struct stat status{};
+  if (::fstat(descriptor, &status) != 0) return fail(ioctl_error("look at the folder"));
+  if ((read_subvolume(descriptor, status.st_ino) & feature::kSubvolumeReadOnly) == 0) return {};
+  __u64 bits = 0;
+  if (::ioctl(descriptor, BTRFS_IOC_SUBVOL_SETFLAGS, &bits) != 0) return fail(ioctl_error("make the subvolume writable"));
   return {};
 }
 

@@ -39,6 +39,8 @@ Result<void> write_fat_attributes(int descriptor, FeatureFlags flags);
 FeatureFlags read_subvolume(int descriptor, std::uint64_t inode);
 Result<void> make_subvolume(int parent, std::string_view name);
 Result<void> make_subvolume_read_only(int descriptor);
+// Of any folder: nothing is done where it is no read-only subvolume.
+Result<void> make_subvolume_writable(int descriptor);
 std::uint32_t read_project(int descriptor);
 Result<void> write_project(int descriptor, std::uint32_t project);
 

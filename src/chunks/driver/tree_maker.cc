@@ -83,8 +83,10 @@ Result<void> TreeMaker::begin_file(const TreeFolder& folder, const Node& node, s
   is_beginning_ = extraction_.seeds != nullptr;
   beginning_.clear();
   twins_ = {};
-  if (const FeatureFlags early = node.flags & extraction_.options.mask.allowed & kEarlyFlags; early != 0)
-    (void)write_chattr(number, read_chattr(number) | chattr_of_features(early));  // when it is ended, an error counts
+  // Also off, where the folder gave them: btrfs takes nocow from no file that has bytes. An error counts when the file is ended.
+  const FeatureFlags known = node.features & extraction_.options.mask.allowed & kEarlyFlags;
+  if (const FeatureFlags early = node.flags & known; early != 0 || (folder.given.chattr && known != 0))
+    (void)write_chattr(number, (read_chattr(number) & ~chattr_of_features(known)) | chattr_of_features(early));
   return {};
 }
 

@@ -29,6 +29,12 @@ TreePayload::TreePayload(Descriptor descriptor, std::string path, const struct s
 Result<void> TreePayload::look_for_data(std::uint64_t offset) {
   const off_t data = ::lseek(descriptor_.get(), static_cast<off_t>(offset), SEEK_DATA);
   if (data < 0 && errno != ENXIO) return fail(errno_error("look for data in", path_));
+  // No data behind: a hole up to the end, if that is where it was.
+  struct stat status{};
+  if (data < 0 && ::fstat(descriptor_.get(), &status) != 0) return fail(errno_error("look at", path_));
+  if (data < 0 && static_cast<std::uint64_t>(status.st_size) < size_)
+    return fail(ErrorKind::truncated,
+                fmt::format("'{}' shrank while it was read: {} bytes, it had {}", escaped(path_), status.st_size, size_));
   data_start_ = data < 0 ? size_ : static_cast<std::uint64_t>(data);
   const off_t hole = data < 0 ? -1 : ::lseek(descriptor_.get(), data, SEEK_HOLE);
   data_end_ = hole < 0 ? size_ : static_cast<std::uint64_t>(hole);

@@ -73,6 +73,8 @@ Result<void> remove_tree(int parent, const std::string& name, bool undo_immutabl
       Result<Level> level = open_level(folder, next);
       if (!level) return fail(std::move(level).error());
       levels.push_back(std::move(*level));
+      if (undo_immutable)
+        if (Result<void> undone = make_subvolume_writable(levels.back().descriptor.get()); !undone) return undone;
     } else if (Result<void> removed = unlink_one(folder, next, 0, undo_immutable); !removed) {
       return removed;
     }

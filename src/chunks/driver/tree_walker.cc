@@ -94,7 +94,9 @@ Result<bool> TreeWalker::enter_child(const DirectoryName& name) {
   } else if (node_.is_regular()) {
     prepare_file(std::move(found));
   } else if (node_.is_symlink()) {
-    if (Result<void> read = read_link(folders_.back(), name.name); !read) return fail(std::move(read).error());
+    const bool is_open = found.descriptor.is_open();
+    const int at = is_open ? found.descriptor.get() : folders_.back().descriptor.get();
+    if (Result<void> read = read_link(at, is_open ? "" : name.name.c_str()); !read) return fail(std::move(read).error());
   }
   return true;
 }
@@ -112,15 +114,16 @@ bool TreeWalker::wants_type(std::uint32_t mode) const {
   }
 }
 
-// Devices and fifos are never opened but by O_PATH: opening them does things. What readdir says of the type decides only how to
-// begin; what counts is what the descriptor then is.
+// Devices and fifos are never opened but by O_PATH: opening them does things. A symlink is opened at all, and so, only where more
+// than its status is wanted of it. What readdir says of the type decides only how to begin; what counts is what the descriptor
+// then is.
 Result<void> TreeWalker::open_child(const Folder& folder, const DirectoryName& name, Found& found) {
   const int parent = folder.descriptor.get();
   unsigned char type = name.type;
   if (type == DT_UNKNOWN || type == DT_LNK) {
     if (::fstatat(parent, name.name.c_str(), &found.status, AT_SYMLINK_NOFOLLOW) != 0) return fail(error("look at"));
     type = static_cast<unsigned char>(IFTODT(found.status.st_mode));
-    if (type == DT_LNK) return {};
+    if (type == DT_LNK && !wants(feature::kSelinux)) return {};
   }
   int number = -1;
   if (type == DT_DIR)
@@ -248,9 +251,9 @@ std::optional<FileState> TreeWalker::state_of(const Found& found) const {
                    .born_ns = nanoseconds(more.stx_btime.tv_sec, more.stx_btime.tv_nsec)};
 }
 
-Result<void> TreeWalker::read_link(const Folder& folder, const std::string& name) {
+Result<void> TreeWalker::read_link(int descriptor, const char* name) {
   char target[kSymlinkSizeMax + 2];
-  const ssize_t size = ::readlinkat(folder.descriptor.get(), name.c_str(), target, sizeof target);
+  const ssize_t size = ::readlinkat(descriptor, name, target, sizeof target);
   if (size < 0) return fail(error("read the link"));
   node_.symlink_target.assign(target, static_cast<std::size_t>(size));
   return {};

@@ -75,7 +75,7 @@ class TreeWalker final : public LazyArchiveTree {
   void prepare_file(Found found);
   std::optional<FileState> state_of(const Found& found) const;
   Result<void> read_rules(Folder& folder);
-  Result<void> read_link(const Folder& folder, const std::string& name);
+  Result<void> read_link(int descriptor, const char* name);
   Result<FileSystemTraits> traits_of(dev_t device, int descriptor);
   Error error(std::string_view what) const;  // from errno, about path_
 

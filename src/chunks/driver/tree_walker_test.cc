@@ -85,6 +85,27 @@ TEST(TreeWalker, AFileThatShrinksWhileItIsReadIsAnErrorWithItsName) {
   EXPECT_NE(read.error().message().find("/f' shrank"), std::string::npos) << read.error().message();
 }
 
+// Behind its end a file has no data, which is what a hole looks like.
+TEST(TreeWalker, AFileWithHolesThatShrinksIsAnErrorToo) {
+  for (const std::uint64_t left : {0u, 10u, 4096u, 500'000u, 2'000'000u}) {
+    SCOPED_TRACE(left);
+    TemporaryFolder folder;
+    std::filesystem::create_directory(folder / "t");
+    scene::write(folder / "t/f", std::string(1'000'000, 'a'));
+    std::filesystem::resize_file(folder / "t/f", 3'000'000);
+    Result<std::unique_ptr<TreeWalker>> walker = TreeWalker::open(folder / "t", {});
+    ASSERT_TRUE(walker);
+    ASSERT_TRUE((*walker)->next());
+    ASSERT_TRUE((*walker)->next());
+    std::filesystem::resize_file(folder / "t/f", left);
+    Bytes bytes(3'000'000);
+    const Result<void> read = (*walker)->read_payload(bytes);
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().kind(), ErrorKind::truncated);
+    EXPECT_NE(read.error().message().find("/f' shrank"), std::string::npos) << read.error().message();
+  }
+}
+
 TEST(TreeWalker, WhatIsNoFolderCannotBeWalked) {
   TemporaryFolder folder;
   scene::write(folder / "f", "x");
