@@ -88,8 +88,9 @@ fuzz: ## every fuzzer, two at a time, FUZZ_SECONDS in total
 	@$(stage) fuzz-build cmake --build --preset fuzz -j $(JOBS) --target fuzzers
 	@$(stage) fuzz scripts/fuzz.sh $(FUZZ_SECONDS)
 
-interop: ## against other programs: NBD clients, and the original Silo where $$SILO or the PATH has one
+interop: ## against other programs: NBD clients, a kernel in a virtual machine, and the original Silo where $$SILO or the PATH has one
 	@scripts/packages.sh build test interop
+	@scripts/test_kernel.sh
 	@$(stage) configure cmake --preset release -DGODWIT_TESTS=ON --log-level=WARNING
 	@$(stage) build cmake --build --preset release --target godwit nbd_test_server -j $(JOBS)
 	@$(stage) interop $(call ctest,release) --label-regex interop --verbose

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "cli/command_line.h"
+#include "cli/image_attach_command.h"
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
 #include "cli/image_mount_command.h"
@@ -135,6 +136,16 @@ int mount(const Line& line) {
   return run_image_mount(line.settings, options);
 }
 
+int mkdev(const Line& line) {
+  if (line.operands.empty()) return complain("mkdev: name an index or a blob, and the device if it is to be a certain one");
+  AttachOptions options;
+  options.image = line.operands[0];
+  options.device = line.operand(1);
+  options.what = line.tree.what;
+  options.view.store = line.store;
+  return run_image_attach(line.settings, options);
+}
+
 int serve(const Line& line) {
   return run_remote_server({line.verb == "push", line.operands, line.store.rate_limit});
 }
@@ -156,6 +167,7 @@ const std::map<std::string, Verb>& verbs() {
       {"digest", {2, digest}},
       {"gc", {kAny, collect}},
       {"mount", {2, mount}},
+      {"mkdev", {2, mkdev}},
       {"pull", {kAny, serve}},
       {"push", {kAny, serve}},
   };
@@ -215,7 +227,7 @@ std::optional<int> run_as_casync(int argc, char** argv) {
   app.version("casync 2\ngodwit " GODWIT_VERSION);
   app.footer(
       "Verbs: make OUTPUT [INPUT], extract INPUT [OUTPUT [SUBPATH]], list, mtree, stat, digest [INPUT [SUBPATH]], gc INDEX…,\n"
-      "mount INPUT FOLDER, pull and push BASE ARCHIVE INDEX STORE… (the remote end of a client).");
+      "mount INPUT FOLDER, mkdev INPUT [DEVICE], pull and push BASE ARCHIVE INDEX STORE… (the remote end of a client).");
   Line line;
   add_options(app, line);
   app.add_option("VERB", line.verb, "what to do");
@@ -226,7 +238,7 @@ std::optional<int> run_as_casync(int argc, char** argv) {
     return kDone;
   }
   if (line.verb.empty()) return complain("say what to do; --help lists the verbs");
-  if (line.verb == "mkdev" || line.verb == "udev") return complain(fmt::format("{} is not available here", line.verb));
+  if (line.verb == "udev") return complain("udev is not available here");
   if (const Result<std::uint64_t> rate = parse_rate_limit(line.store.rate_limit); !rate) return complain(rate.error().message());
   const auto verb = verbs().find(line.verb);
   if (verb == verbs().end()) return complain(fmt::format("there is no verb '{}'; --help lists them", escaped(line.verb)));

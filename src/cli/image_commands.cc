@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "cli/image_attach_command.h"
 #include "cli/image_export_command.h"
 #include "cli/image_extract_command.h"
 #include "cli/image_make_command.h"
@@ -185,6 +186,20 @@ void add_viewing(Command group, const Settings& settings, std::function<int()>& 
   set_command(mount, settings, command, m, run_image_mount);
 }
 
+void add_attach(Command group, const Settings& settings, std::function<int()>& command) {
+  Command app =
+      group.add_verb("attach", "make a blob a block device of this machine, /dev/nbdN, read-only, by the kernel's NBD client");
+  app.footer(
+      "Example:\n  modprobe nbd\n  godwit image attach disk.caibx --store https://images.example/default.castr\n\n"
+      "For root. Runs until it is interrupted or `nbd-client -d DEVICE` is said; prints `Attached: DEVICE` when it is ready.");
+  auto o = std::make_shared<AttachOptions>();
+  app.add_option("IMAGE", o->image, "NAME.caibx, host:PATH or a URL of one, or the file or device itself").required();
+  app.add_option("DEVICE", o->device, "the block device (default: the first /dev/nbdN that nobody uses)");
+  add_view_options(app, o->view);
+  app.add_option("--what", o->what, "blob-index or blob, whatever the name says");
+  set_command(app, settings, command, o, run_image_attach);
+}
+
 void add_serving(Command group, const Settings& settings, std::function<int()>& command) {
   Command serve = group.add_verb("serve", "give indexes, archives and chunk stores to others over HTTP or HTTPS, read-only");
   serve.footer("Example:\n  godwit image serve /srv/images\n  godwit image extract http://127.0.0.1:8080/disk.caibx disk.img");
@@ -220,6 +235,7 @@ void add_image_commands(Command app, const Settings& settings, std::function<int
   add_tree_commands(group, settings, command);
   add_upkeep(group, settings, command);
   add_viewing(group, settings, command);
+  add_attach(group, settings, command);
   add_serving(group, settings, command);
 }
 

@@ -1,4 +1,4 @@
-// What `image export` and `image mount` have in common: an index and its stores, opened as a view that is read anywhere.
+// What `image export`, `attach` and `mount` have in common: an index and its stores, opened as a view that is read anywhere.
 #pragma once
 
 #include <memory>

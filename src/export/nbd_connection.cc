@@ -65,6 +65,11 @@ void NbdConnection::start() {
   pump();
 }
 
+void NbdConnection::start_agreed(const std::string& name) {
+  begin_transmission({.export_name = name});
+  pump();
+}
+
 // --- The life of the connection ---
 
 void NbdConnection::drain() {
@@ -241,7 +246,7 @@ void NbdConnection::negotiate() {
   switch (negotiation_.state()) {
     case Negotiation::State::running: break;
     case Negotiation::State::asking: ask_option(); break;
-    case Negotiation::State::transmission: begin_transmission(); break;
+    case Negotiation::State::transmission: begin_transmission(negotiation_.agreement()); break;
     case Negotiation::State::ended: ending_ = true; break;
   }
   if (handshake_output_.empty() || closed_) return;
@@ -268,11 +273,11 @@ void NbdConnection::handle_option_answer(OptionReply reply) {
   });
 }
 
-void NbdConnection::begin_transmission() {
-  agreement_ = negotiation_.agreement();
+void NbdConnection::begin_transmission(Agreement agreement) {
+  agreement_ = std::move(agreement);
   std::optional<OfferedExport> offered = find(agreement_.export_name);
   export_ = host_->find_export(agreement_.export_name);
-  GODWIT_CHECK(offered && export_);  // the machine found it in this very call
+  GODWIT_CHECK(offered && export_);  // whoever agreed to it found it in this very call
   device_ = relay_device_ != nullptr ? relay_device_ : export_->device;
   rules_.size = offered->info.size;
   rules_.flags = static_cast<std::uint16_t>(offered->info.flags | (agreement_.structured_replies ? kSendDf : 0));

@@ -45,6 +45,8 @@ class NbdConnection final : public std::enable_shared_from_this<NbdConnection>, 
   ~NbdConnection() override;
 
   void start();
+  // Without a handshake: requests to this export, which the host has, and simple replies.
+  void start_agreed(const std::string& name);
   // Takes no further request; replies of those under way are sent, then it closes and is gone.
   void drain();
   // Ends the stream at once; what is under way is executed, unanswered.
@@ -73,7 +75,7 @@ class NbdConnection final : public std::enable_shared_from_this<NbdConnection>, 
   void negotiate();
   void ask_option();
   void handle_option_answer(OptionReply reply);
-  void begin_transmission();
+  void begin_transmission(Agreement agreement);
   void take_requests();
   bool admits(std::size_t cost_bytes) const;
   void receive();

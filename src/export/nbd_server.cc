@@ -20,7 +20,7 @@ class NbdServer::Impl final : public ConnectionHost {
 
   Result<void> add(ExportOptions options, store::BlockDevice& device);
   void remove(const std::string& name, net::Task done);
-  void accept(std::unique_ptr<net::Stream> stream, std::optional<std::string> only);
+  void accept(std::unique_ptr<net::Stream> stream, std::optional<std::string> only, const std::string* agreed = nullptr);
   void set_relay(ConnectionId id, store::BlockDevice* device);
   void drain(ConnectionId id, net::Task done) { drain(std::vector{id}, std::move(done)); }
   void close_clients(const std::string& name);
@@ -89,13 +89,17 @@ void NbdServer::Impl::remove(const std::string& name, net::Task done) {
   drain(ids, std::move(done));
 }
 
-void NbdServer::Impl::accept(std::unique_ptr<net::Stream> stream, std::optional<std::string> only) {
+void NbdServer::Impl::accept(std::unique_ptr<net::Stream> stream, std::optional<std::string> only, const std::string* agreed) {
   if (shut_down_ || connections_.size() >= limits_.connections_max) return stream->close();
+  if (agreed != nullptr && !exports_.contains(*agreed)) return stream->close();
   ++counters_.connections;
   ConnectionId id{next_id_.value++};
   auto connection = std::make_shared<NbdConnection>(id, *this, scheduler_, buffers_, limits_, std::move(stream), std::move(only));
   connections_[id].connection = connection;
-  connection->start();
+  if (agreed != nullptr)
+    connection->start_agreed(*agreed);
+  else
+    connection->start();
 }
 
 void NbdServer::Impl::set_relay(ConnectionId id, store::BlockDevice* device) {
@@ -178,6 +182,9 @@ void NbdServer::remove(const std::string& name, net::Task done) {
 }
 void NbdServer::accept(std::unique_ptr<net::Stream> stream, std::optional<std::string> only) {
   impl_->accept(std::move(stream), std::move(only));
+}
+void NbdServer::accept_agreed(std::unique_ptr<net::Stream> stream, const std::string& name) {
+  impl_->accept(std::move(stream), std::nullopt, &name);
 }
 void NbdServer::set_relay(ConnectionId connection, store::BlockDevice* device) {
   impl_->set_relay(connection, device);

@@ -76,6 +76,9 @@ class NbdServer {
   void remove(const std::string& name, net::Task done);
   // Takes over a connected client. With `only` it finds that export alone, and no other is listed to it.
   void accept(std::unique_ptr<net::Stream> stream, std::optional<std::string> only = std::nullopt);
+  // The same of a client that was told elsewhere what a handshake tells (a kernel, for one): it begins with its requests, to this
+  // export, and is given simple replies. Without such an export it is closed.
+  void accept_agreed(std::unique_ptr<net::Stream> stream, const std::string& name);
 
   // Marks a connection as a relay's: `device` stands in for whatever export it opens next (so that a relay's requests may be
   // told from other clients'; null: the export's own), and ErrorKind::moved reaches it as such.

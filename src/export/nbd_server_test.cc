@@ -58,6 +58,26 @@ TEST_F(NbdServerTest, TooManyConnectionsAreClosed) {
   EXPECT_EQ(server->counters().connections, 3U);
 }
 
+TEST_F(NbdServerTest, AClientThatAgreedElsewhereBeginsWithItsRequests) {
+  begin({.handshake_time_max = Duration::seconds(30)});
+  ByHand kernel(scheduler, *server, 1, "vol"), lost(scheduler, *server, 1, "gone");
+  EXPECT_TRUE(kernel.received().empty()) << "nobody greets it";
+  EXPECT_EQ(server->open_connections("vol"), 1U);
+  EXPECT_TRUE(lost.closed());
+  scheduler.run_for(Duration::seconds(60));
+  EXPECT_FALSE(kernel.closed()) << "it need not say anything";
+  std::ranges::copy(pattern(4096, 3), device.content().begin());
+  kernel.request(kRead, 7, 0, 4096);
+  kernel.request(kRead, 8, kSize, 512);
+  const std::vector<Reply> replies = kernel.replies({{7, 4096}});
+  ASSERT_EQ(cookies(replies), (std::vector<std::uint64_t>{7, 8}));
+  EXPECT_FALSE(replies[0].structured);
+  EXPECT_TRUE(std::ranges::equal(replies[0].data, pattern(4096, 3)));
+  EXPECT_EQ(replies[1].error, kErrInvalid);
+  kernel.request(kDisconnect, 9, 0, 0);
+  EXPECT_TRUE(kernel.closed());
+}
+
 TEST_F(NbdServerTest, AbortIsAnsweredAndTheConnectionCloses) {
   ByHand client(scheduler, *server);
   client.received();

@@ -30,14 +30,19 @@ struct Reply {
 // functions.
 class ByHand {
  public:
-  explicit ByHand(TestScheduler& scheduler, NbdServer& server, std::uint64_t seed = 1)
+  // With `agreed` it is one that needs no handshake.
+  explicit ByHand(TestScheduler& scheduler, NbdServer& server, std::uint64_t seed = 1,
+                  const std::optional<std::string>& agreed = std::nullopt)
       : scheduler_(scheduler), pair_(scheduler, seed) {
     pair_.client.reset();  // its half of the pipes is used by hand
     pair_.to_client->broken = pair_.to_server->ended = false;
     to_server = pair_.to_server;
     to_client = pair_.to_client;
     stream = pair_.server.get();
-    server.accept(std::move(pair_.server));
+    if (agreed)
+      server.accept_agreed(std::move(pair_.server), *agreed);
+    else
+      server.accept(std::move(pair_.server));
     scheduler_.run();
   }
 

@@ -258,6 +258,8 @@ void EventLoop::on_termination(std::function<void(int signal)> handler) {
   impl_->signals.clear();
   impl_->signals.add(SIGTERM);
   impl_->signals.add(SIGINT);
+  struct ::sigaction hangup{};
+  if (::sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) impl_->signals.add(SIGHUP);
   impl_->wait_for_signal();
 }
 

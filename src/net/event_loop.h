@@ -39,7 +39,8 @@ class EventLoop final : public Scheduler, public Network {
   // For what else waits for descriptors within net (child_process.h). Lives as long as the loop.
   Reactor& reactor();
 
-  // Calls `handler` at SIGTERM and SIGINT instead of dying; a second signal within run() ends the process at once.
+  // Calls `handler` at SIGTERM, SIGINT and SIGHUP (unless that is ignored, as by nohup) instead of dying; a second signal within
+  // run() ends the process at once.
   void on_termination(std::function<void(int signal)> handler);
 
  private:

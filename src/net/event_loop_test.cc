@@ -138,15 +138,34 @@ TEST(EventLoop, WhatStillWaitsAtItsEndIsDroppedWithoutBeingCalled) {
 }
 
 TEST(EventLoop, ATerminationSignalIsHandedToTheProgram) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    EventLoop loop;
+    int seen = 0;
+    loop.on_termination([&](int came) {
+      seen = came;
+      loop.stop();
+    });
+    loop.post([signal] { ::raise(signal); });
+    loop.run();
+    EXPECT_EQ(seen, signal);
+  }
+}
+
+TEST(EventLoop, AHangupThatIsIgnoredStaysIgnored) {
+  const auto before = std::signal(SIGHUP, SIG_IGN);
   EventLoop loop;
   int seen = 0;
-  loop.on_termination([&](int signal) {
-    seen = signal;
+  loop.on_termination([&](int came) {
+    seen = came;
     loop.stop();
   });
-  loop.post([] { ::raise(SIGTERM); });
+  loop.post([] {
+    ::raise(SIGHUP);
+    ::raise(SIGTERM);
+  });
   loop.run();
   EXPECT_EQ(seen, SIGTERM);
+  (void)std::signal(SIGHUP, before);
 }
 
 TEST(EventLoopDeathTest, ASecondTerminationSignalEndsTheProcessAtOnce) {

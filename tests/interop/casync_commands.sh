@@ -112,6 +112,8 @@ check "a blob goes into a pipe" bash -c 'link/casync make --store=p.castr p.caib
 check "the version begins as casync's" bash -c '[ "$(link/casync --version | head -n 1)" = "$('"$real"' --version)" ]'
 check "the help names the verbs" bash -c 'link/casync --help | grep -q "make OUTPUT"'
 fails_with "mount wants a folder" "the folder in which it is to be seen" link/casync mount x.caidx
-fails_with "mkdev says that it is not there" "mkdev is not available" link/casync mkdev x.caibx y
+fails_with "mkdev wants something" "name an index or a blob" link/casync mkdev
+fails_with "mkdev takes no tree" "holds a tree" link/casync mkdev x.caidx
+fails_with "mkdev takes no folder" "is a folder" link/casync mkdev origin
 fails_with "an archive out of standard input is refused" "name an archive" link/casync extract
 verdict
