@@ -27,7 +27,9 @@ void add_read_options(Command app, StoreOptions& o) {
   add_store_option(app, o);
   add_rate_option(app, o);
   app.add_option("--extra-store", o.extra_stores, "another store, asked for what the first has not; may be repeated");
-  app.add_option("--cache-store", o.cache_store, "a folder of this machine that keeps what is fetched and is asked first");
+  app.add_option(
+      "--cache-store", o.cache_store,
+      "a folder of this machine that keeps what is fetched and is asked first; what it gives does not count as fetched");
 }
 void add_threads_option(Command app, unsigned& threads) {
   app.add_option("--threads", threads, "how many processors to use (default: all)");

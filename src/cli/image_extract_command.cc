@@ -56,13 +56,13 @@ std::optional<chunks::SeedCache> seed_cache_of(const std::string& chosen) {
 
 void show_extract_progress(ImageRun& run, const std::string& what, const std::string& title, const chunks::ExtractBlob& extract,
                            std::uint64_t size) {
-  run.show_progress(what, [&extract, title, size](Progress& progress) {
+  run.show_progress(what, [&run, &extract, title, size](Progress& progress) {
     progress.title = title;
     progress.bytes_total = size;
     progress.bytes_left = size - extract.bytes_done();
     const chunks::ExtractBlobResult& so_far = extract.so_far();
-    progress.note = fmt::format("{} fetched, {} reused", host::text_of_bytes(so_far.bytes_fetched),
-                                host::text_of_bytes(so_far.bytes_reused + so_far.bytes_zero));
+    const std::uint64_t cached = run.cached_of(so_far.bytes_fetched);
+    progress.note = text_of_origins(so_far.bytes_fetched - cached, cached, so_far.bytes_reused + so_far.bytes_zero);
   });
 }
 
@@ -123,7 +123,8 @@ int run_image_extract(const Settings& settings, const ExtractOptions& options) {
                                {"index", options.index},
                                {"output", options.output},
                                {"size", index.blob_size()},
-                               {"bytes_fetched", done->bytes_fetched},
+                               {"bytes_fetched", done->bytes_fetched - run.cached_of(done->bytes_fetched)},
+                               {"bytes_cached", run.cached_of(done->bytes_fetched)},
                                {"bytes_reused", done->bytes_reused},
                                {"bytes_shared", done->bytes_shared},
                                {"bytes_zero", done->bytes_zero},

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "chunks/driver/held_chunk.h"
 #include "chunks/driver/http_blobs.h"
 #include "chunks/driver/http_client.h"
 #include "chunks/driver/index_file.h"
@@ -68,8 +69,7 @@ Result<Bytes> fetch_by_http(const std::string& url, std::uint64_t rate) {
       if (!answer) return done(fail(std::move(answer).error()));
       if (answer->status == 404) return done(fail(ErrorKind::not_found, chunks::url_for_people(url) + " is not there"));
       if (answer->status != 200)
-        return done(fail(ErrorKind::io,
-                         fmt::format("{}: the server answered with status {}", chunks::url_for_people(url), answer->status)));
+        return done(fail(ErrorKind::io, fmt::format("{}: the server answered with status {}", answer->place, answer->status)));
       body = std::move(answer->body);
       done({});
     });
@@ -184,30 +184,7 @@ Result<OpenImage> open_with_one_peer(const RemoteLocator& index, const RemoteLoc
   return OpenImage{std::move(*decoded), std::move(*cached)};
 }
 
-}  // namespace
-
-void correct_digest(chunks::Index& index, chunks::ChunkStore& store, const std::string& place, ImageRun& run) {
-  const Result<RemoteLocator> locator = chunks::parse_remote_locator(place);
-  const bool has_archive_flags = (index.header.flags & chunks::feature::kWithAll) != 0;
-  if (index.entries.empty() || !has_archive_flags || !locator || (locator->kind != Kind::path && !is_http(*locator))) return;
-  const auto is_of = [&](chunks::Digest digest) {
-    return run_until_done(run.loop(), [&](net::Done<void> done) {
-      store.get(index.entries[0].id, digest, index.header.sizes.max, [done = std::move(done)](Result<Bytes> chunk) mutable {
-        done(chunk ? Result<void>() : fail(std::move(chunk).error()));
-      });
-    });
-  };
-  const chunks::Digest said = index.header.digest();
-  // What else is wrong is told when the chunk is wanted.
-  if (const Result<void> right = is_of(said); right || right.error().kind() != ErrorKind::corrupt) return;
-  const chunks::Digest other = chunks::other_than(said);
-  if (!is_of(other)) return;
-  index.header.flags = chunks::with_digest(index.header.flags, other);
-  run.console().warning(fmt::format("the index says that its chunks are named by {}, they are by {}", chunks::name_of(said),
-                                    chunks::name_of(other)));
-}
-
-Result<OpenImage> open_image(const std::string& index_place, const StoreOptions& options, ImageRun& run) {
+Result<OpenImage> open_as_it_is(const std::string& index_place, const StoreOptions& options, ImageRun& run) {
   const std::string store_place = store_path(options, index_place);
   if (is_remote_place(index_place) && is_remote_place(store_place)) {
     const Result<RemoteLocator> index = chunks::parse_remote_locator(index_place);
@@ -218,8 +195,45 @@ Result<OpenImage> open_image(const std::string& index_place, const StoreOptions&
   if (!index) return fail(std::move(index).error());
   Result<std::unique_ptr<chunks::ChunkStore>> store = open_stores_to_read(store_place, options, !index->entries.empty(), run);
   if (!store) return fail(std::move(store).error());
-  correct_digest(*index, **store, store_place, run);
   return OpenImage{std::move(*index), std::move(*store)};
+}
+
+// Looks at the first chunk. What else is wrong with it is told when it is wanted, which a seed may make needless.
+Result<void> correct_digest(OpenImage& image, ImageRun& run) {
+  const bool has_archive_flags = (image.index.header.flags & chunks::feature::kWithAll) != 0;
+  if (image.index.entries.empty() || !has_archive_flags) return {};
+  const chunks::ChunkId id = image.index.entries[0].id;
+  Bytes data;
+  const auto is_of = [&](chunks::Digest digest) {
+    return run_until_done(run.loop(), [&](net::Done<void> done) {
+      image.store->get(id, digest, image.index.header.sizes.max, [&data, done = std::move(done)](Result<Bytes> chunk) mutable {
+        if (!chunk) return done(fail(std::move(chunk).error()));
+        data = std::move(*chunk);
+        done({});
+      });
+    });
+  };
+  chunks::Digest digest = image.index.header.digest();
+  if (const Result<void> right = is_of(digest); !right) {
+    if (right.error().kind() == ErrorKind::cancelled) return right;
+    const chunks::Digest other = chunks::other_than(digest);
+    if (right.error().kind() != ErrorKind::corrupt || !is_of(other)) return {};
+    image.index.header.flags = chunks::with_digest(image.index.header.flags, other);
+    run.console().warning(fmt::format("the index says that its chunks are named by {}, they are by {}", chunks::name_of(digest),
+                                      chunks::name_of(other)));
+    digest = other;
+  }
+  image.store = chunks::make_store_with_chunk(std::move(image.store), id, digest, std::move(data), run.loop());
+  return {};
+}
+
+}  // namespace
+
+Result<OpenImage> open_image(const std::string& index_place, const StoreOptions& options, ImageRun& run) {
+  Result<OpenImage> image = open_as_it_is(index_place, options, run);
+  if (!image) return image;
+  if (Result<void> corrected = correct_digest(*image, run); !corrected) return fail(std::move(corrected).error());
+  return image;
 }
 
 namespace {

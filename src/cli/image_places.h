@@ -23,17 +23,14 @@ Result<chunks::Index> read_index(const std::string& place, const StoreOptions& o
 Result<std::unique_ptr<chunks::ChunkStore>> open_remote_store(const std::string& place, const StoreOptions& options,
                                                               ImageRun& run);
 
-// An index and where its chunks come from. One peer gives both where both lie with it. Blocks until the index is here.
+// An index and where its chunks come from. One peer gives both where both lie with it. Blocks until the index is here, and of an
+// archive's its first chunk: desync can make an index whose flags name another digest than its chunks have (casync.md 8.1), which
+// is then corrected, with a warning. That chunk is not asked for again.
 struct OpenImage {
   chunks::Index index;
   std::unique_ptr<chunks::ChunkStore> store;
 };
 Result<OpenImage> open_image(const std::string& index_place, const StoreOptions& options, ImageRun& run);
-
-// desync can make an archive's index whose flags name another digest than its chunks have (casync.md 8.1). Where the first chunk
-// in this store says so, `index` gets that digest, and a warning is given. `place` is the store's: one that is reached by ssh is
-// not asked, since asking twice needs another connection. Blocks, before the run begins.
-void correct_digest(chunks::Index& index, chunks::ChunkStore& store, const std::string& place, ImageRun& run);
 
 // `make` where the index, the index and the store, or the archive lie at a host that ssh reaches: made here at first, then
 // pushed.

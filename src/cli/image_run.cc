@@ -11,8 +11,8 @@
 #include <fmt/format.h>
 
 #include "chunks/core/remote_locator.h"
-#include "chunks/driver/cached_store.h"
 #include "cli/image_places.h"
+#include "host/quantity.h"
 #include "store/memory_blobs.h"
 
 namespace godwit::cli {
@@ -83,6 +83,11 @@ int ImageRun::run() {
   // Jobs that are still under way use what the command owns.
   workers_.reset();
   return code_.value_or(kFailed);
+}
+
+std::string text_of_origins(std::uint64_t fetched, std::uint64_t cached, std::uint64_t reused) {
+  const std::string from_cache = cached == 0 ? "" : host::text_of_bytes(cached) + " from the cache, ";
+  return fmt::format("{} fetched, {}{} reused", host::text_of_bytes(fetched), from_cache, host::text_of_bytes(reused));
 }
 
 Result<std::uint64_t> parse_rate_limit(const std::string& text) {
@@ -159,7 +164,7 @@ Result<std::unique_ptr<chunks::ChunkStore>> put_behind_cache(std::unique_ptr<chu
   Result<std::unique_ptr<chunks::ChunkStore>> cache = chunks::open_local_store(
       options.cache_store, true, {.compression = chunks::Compression::zstd, .level = 1}, run.workers(), run.loop());
   if (!cache) return fail(std::move(cache).error().within("--cache-store"));
-  return chunks::make_cached_store(std::move(*cache), std::move(store));
+  return chunks::make_cached_store(std::move(*cache), std::move(store), run.cache_tally());
 }
 
 }  // namespace godwit::cli

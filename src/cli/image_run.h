@@ -2,12 +2,14 @@
 // SIGTERM, so that nothing half made stays behind.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "chunks/driver/cached_store.h"
 #include "chunks/driver/chunk_store.h"
 #include "chunks/driver/local_store_sweep.h"
 #include "cli/console.h"
@@ -26,6 +28,10 @@ class ImageRun {
   net::Workers& workers() { return *workers_; }
   Console& console() { return console_; }
   unsigned threads() const { return threads_; }
+  // Of the --cache-store, where there is one.
+  const std::shared_ptr<chunks::CacheTally>& cache_tally() const { return cache_tally_; }
+  // Of bytes that came from stores, those that came out of it.
+  std::uint64_t cached_of(std::uint64_t bytes) const { return std::min(cache_tally_->load(), bytes); }
   double seconds() const;
 
   // Shows what `look` fills in, every now and then: on a terminal, and as JSON events of the name `event`.
@@ -48,7 +54,11 @@ class ImageRun {
   std::function<void(Progress&)> look_;
   RateMeter meter_;
   std::optional<int> code_;
+  const std::shared_ptr<chunks::CacheTally> cache_tally_ = std::make_shared<chunks::CacheTally>(0);
 };
+
+// "3.0 MiB fetched, 1.0 MiB from the cache, 2.0 MiB reused"; the cache only where it gave something.
+std::string text_of_origins(std::uint64_t fetched, std::uint64_t cached, std::uint64_t reused);
 
 struct StoreOptions {
   std::string store;  // "": CASYNC_STORE, or default.castr beside the index

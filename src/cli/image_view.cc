@@ -14,16 +14,12 @@ Result<std::unique_ptr<ImageView>> ImageView::open(ImageRun& run, const std::str
   const Result<std::uint64_t> cache = host::parse_byte_count(options.cache);
   if (!cache) return fail(ErrorKind::usage, cache.error().within("--cache").message());
   view_options.cache_bytes_max = *cache;
-  Result<chunks::Index> entries = read_index(index);
-  if (!entries) return fail(std::move(entries).error());
+  Result<OpenImage> image = open_image(index, options.store, run);
+  if (!image) return fail(std::move(image).error());
   auto view = std::make_unique<ImageView>();
-  Result<std::unique_ptr<chunks::ChunkStore>> store =
-      open_stores_to_read(store_path(options.store, index), options.store, !entries->entries.empty(), run);
-  if (!store) return fail(std::move(store).error());
-  view->store_ = std::move(*store);
-  correct_digest(*entries, *view->store_, store_path(options.store, index), run);
-  view->blob_ =
-      std::make_unique<chunks::BlobView>(image_name_of(index), std::move(*entries), *view->store_, run.loop(), view_options, log);
+  view->store_ = std::move(image->store);
+  view->blob_ = std::make_unique<chunks::BlobView>(image_name_of(index), std::move(image->index), *view->store_, run.loop(),
+                                                   view_options, log);
   return view;
 }
 

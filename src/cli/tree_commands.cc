@@ -358,8 +358,8 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
       progress.title = options.target;
       progress.bytes_total = archive.size();
       progress.bytes_left = progress.bytes_total - std::min(progress.bytes_total, counts.fetched + counts.reused);
-      progress.note =
-          fmt::format("{} fetched, {} reused", host::text_of_bytes(counts.fetched), host::text_of_bytes(counts.reused));
+      const std::uint64_t cached = run.cached_of(counts.fetched);
+      progress.note = text_of_origins(counts.fetched - cached, cached, counts.reused);
     });
   std::thread reader;
   const auto start = [&](Result<void> seeded) {
@@ -372,7 +372,10 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
       const int code = input ? work(run.console(), std::move(*input)) : run.console().error(input.error());
       const chunks::IndexedArchive::Counts counts = archive.so_far();
       if (extracts && code == kDone)
-        run.console().event({{"event", "read"}, {"bytes_fetched", counts.fetched}, {"bytes_reused", counts.reused}});
+        run.console().event({{"event", "read"},
+                             {"bytes_fetched", counts.fetched - run.cached_of(counts.fetched)},
+                             {"bytes_cached", run.cached_of(counts.fetched)},
+                             {"bytes_reused", counts.reused}});
       run.loop().post([&run, code] { run.end(code); });
     });
   };
@@ -399,7 +402,9 @@ static void add_text_command(Command image, const Settings& settings, std::funct
   app.add_option("--recursive", o->tree.recursive, "no: only what lies directly in it").type_name("yes|no");
   app.add_option("--store", o->store.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
   app.add_option("--extra-store", o->store.extra_stores, "another store, asked for what the first has not; may be repeated");
-  app.add_option("--cache-store", o->store.cache_store, "a folder of this machine that keeps what is fetched and is asked first");
+  app.add_option(
+      "--cache-store", o->store.cache_store,
+      "a folder of this machine that keeps what is fetched and is asked first; what it gives does not count as fetched");
   app.add_option("--rate-limit-bps", o->store.rate_limit, "bytes per second from a remote, like 500000 or 1M");
   app.add_option("--digest", o->tree.digest, "of a folder's files: sha512-256 or sha256").show_default();
   add_archive_options(app, o->tree);

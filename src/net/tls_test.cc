@@ -2,12 +2,9 @@
 #include "net/tls.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <sys/socket.h>
 
-#include <cstdio>
 #include <fstream>
 #include <thread>
 
@@ -17,31 +14,10 @@
 #include "base/temporary_folder.h"
 #include "net/descriptor.h"
 #include "net/event_loop_wait_test.h"
+#include "net/tls_identity_test.h"
 
 namespace godwit::net {
 namespace {
-
-// A key, and a certificate that it signed itself.
-void write_identity(const std::string& certificate, const std::string& key) {
-  EVP_PKEY* const pair = EVP_EC_gen("P-256");
-  X509* const x509 = X509_new();
-  ASN1_INTEGER_set(X509_get_serialNumber(x509), 1);
-  X509_gmtime_adj(X509_getm_notBefore(x509), -3600);
-  X509_gmtime_adj(X509_getm_notAfter(x509), 3600);
-  X509_set_pubkey(x509, pair);
-  X509_NAME* const name = X509_get_subject_name(x509);
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
-  X509_set_issuer_name(x509, name);
-  ASSERT_NE(X509_sign(x509, pair, EVP_sha256()), 0);
-  FILE* file = std::fopen(certificate.c_str(), "w");
-  PEM_write_X509(file, x509);
-  std::fclose(file);
-  file = std::fopen(key.c_str(), "w");
-  PEM_write_PrivateKey(file, pair, nullptr, nullptr, 0, nullptr, nullptr);
-  std::fclose(file);
-  X509_free(x509);
-  EVP_PKEY_free(pair);
-}
 
 // Blocks, on a thread of its own.
 class Client {

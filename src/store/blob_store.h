@@ -1,7 +1,7 @@
 // Immutable bytes under names: a chunk store's files. A directory, another host's web server or an object service; memory in
 // tests. A blob is there whole or not at all, and never changes; whoever stores a name gives it the same meaning every time, so
 // storing it twice is no error. Everything is asynchronous: submit, and learn later. Calls may be under way together and end in
-// any order.
+// any order. A store may be destroyed meanwhile: no `done` is called from then on, though jobs of its workers may still go on.
 //
 // A name is one or more plain path elements between slashes: "5304/53048e….cacnk". No element is empty, "." or "..", none holds a
 // zero byte, and all together are at most 512 bytes; else ErrorKind::invalid and nothing is done.

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "net/descriptor.h"
+#include "net/lifetime.h"
 
 namespace godwit::store {
 
@@ -217,17 +218,19 @@ class DirectoryBlobs final : public BlobStore {
   template <class T, class Work>
   void run(Result<void> plain, Work work, Done<T> done) {
     if (!plain) {
-      scheduler_.post([done = std::move(done), error = plain.error()]() mutable { done(fail(std::move(error))); });
+      scheduler_.post(
+          lifetime_.while_alive([done = std::move(done), error = plain.error()]() mutable { done(fail(std::move(error))); }));
       return;
     }
     auto result = std::make_shared<Result<T>>(fail(ErrorKind::cancelled, "not run"));
     workers_.run([folder = folder_, result, work = std::move(work)]() mutable { *result = work(*folder); },
-                 [result, done = std::move(done)]() mutable { done(std::move(*result)); });
+                 lifetime_.while_alive([result, done = std::move(done)]() mutable { done(std::move(*result)); }));
   }
 
   std::shared_ptr<Folder> folder_;
   net::Workers& workers_;
   net::Scheduler& scheduler_;
+  net::Lifetime lifetime_;
 };
 
 }  // namespace

@@ -21,7 +21,8 @@ class DirectoryBlobsTest : public ::testing::Test {
 };
 
 TEST_F(DirectoryBlobsTest, AreABlobStore) {
-  conformance::check_blob_store(*store_, [&] { loop_.run(); });
+  const auto open = [&] { return std::move(*make_directory_blobs(folder_ / "store", true, *workers_, loop_)); };
+  conformance::check_blob_store({open, [&] { loop_.run(); }, nullptr});
 }
 
 TEST_F(DirectoryBlobsTest, AFolderThatIsNotThereIsMadeOnlyWhenAskedFor) {

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "net/lifetime.h"
+
 namespace godwit::store {
 
 namespace {
@@ -68,12 +70,14 @@ class MemoryBlobs final : public BlobStore {
   }
   template <class T>
   void answer(Done<T> done, Result<T> result) {
-    scheduler_.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+    scheduler_.post(
+        lifetime_.while_alive([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); }));
   }
 
   net::Scheduler& scheduler_;
   std::string title_ = "memory";
   std::map<std::string, Bytes> blobs_;
+  net::Lifetime lifetime_;
 };
 
 }  // namespace

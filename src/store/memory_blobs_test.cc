@@ -8,8 +8,7 @@ namespace {
 
 TEST(MemoryBlobs, AreABlobStore) {
   net::EventLoop loop;
-  const auto blobs = make_memory_blobs(loop);
-  conformance::check_blob_store(*blobs, [&] { loop.run(); });
+  conformance::check_blob_store({[&] { return make_memory_blobs(loop); }, [&] { loop.run(); }, nullptr});
 }
 
 }  // namespace

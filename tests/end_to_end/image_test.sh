@@ -86,9 +86,9 @@ echo "blocks of volumes: ok"
 mkdir counted && head -c 300000 /dev/urandom > counted/file
 "$godwit" image make counted.caidx counted > /dev/null
 "$godwit" --json image extract counted.caidx counted.1 > counted.json
-grep -q '"event":"read","bytes_fetched":[1-9][0-9]*,"bytes_reused":0}' counted.json
+grep -q '"event":"read","bytes_fetched":[1-9][0-9]*,"bytes_cached":0,"bytes_reused":0}' counted.json
 "$godwit" --json image extract counted.caidx counted.2 --seed counted > counted.json
-grep -q '"event":"read","bytes_fetched":0,"bytes_reused":[1-9][0-9]*}' counted.json
+grep -q '"event":"read","bytes_fetched":0,"bytes_cached":0,"bytes_reused":[1-9][0-9]*}' counted.json
 
 # An interrupted extract goes on where it stopped; seeds are used and verified.
 head -c 3000000 blob >target
@@ -146,10 +146,50 @@ cp "$golden/tree-one.sha256.desync.caidx" one.caidx
 [ "$(cat one.out/one)" = 1 ] || fail "another tree of an index with the wrong digest"
 [ "$(grep -c "named by sha512-256, they are by sha256" err)" -eq 1 ] || fail "nothing is said of a wrong digest: $(cat err)"
 "$godwit" image cat one.caidx --store one.castr 2>err | cmp -s - "$golden/tree-one.casync.catar" || fail "cat of an index with the wrong digest"
+# So it is where ssh reaches the store, or the index as well; and one connection is enough for an index that is right.
+printf '#!/bin/sh\nshift\necho >>"%s"\nexec "$@"\n' "$work/sessions" >ssh
+chmod +x ssh
+mkdir link
+ln -s "$(realpath "$godwit")" link/casync
+export CASYNC_SSH_PATH=$work/ssh CASYNC_REMOTE_PATH=$work/link/casync
+for index in one.caidx "h:$work/one.caidx"; do
+  rm -rf one.out
+  "$godwit" image extract "$index" one.out --store "h:$work/one.castr" --without privileged 2>err
+  [ "$(cat one.out/one)" = 1 ] || fail "another tree of $index with the wrong digest"
+  [ "$(grep -c "named by sha512-256, they are by sha256" err)" -eq 1 ] || fail "nothing is said of a wrong digest: $(cat err)"
+done
+mkdir right
+echo 1 >right/one
+"$godwit" image make right.caidx right --store right.castr --no-sync >/dev/null
+for index in right.caidx "h:$work/right.caidx"; do
+  rm -rf right.out sessions
+  "$godwit" image extract "$index" right.out --store "h:$work/right.castr" 2>err
+  [ "$(cat right.out/one)$(cat err)" = 1 ] || fail "another tree of $index"
+  [ "$(wc -l <sessions)" -eq 1 ] || fail "$index takes $(wc -l <sessions) connections"
+done
+unset CASYNC_SSH_PATH CASYNC_REMOTE_PATH
 find one.castr -name '*.cacnk' -exec sh -c 'rm -f "$1" && printf damage >"$1"' sh {} \;
 refused 1 "damaged" -- "$godwit" image extract one.caidx one.bad --store one.castr --without privileged
 if grep -q warning err; then fail "a damaged chunk is taken for another digest"; fi
 echo "another digest than the index says: ok"
+
+# What a cache gives is told apart from what is fetched.
+for index in blob.caibx right.caidx; do
+  store=default.castr
+  [ $index = blob.caibx ] || store=right.castr
+  for origin in fetched cached; do
+    rm -rf cache.out
+    "$godwit" image extract $index cache.out --store $store --cache-store cache.castr --json >out
+    python3 - $origin out <<'EOF2' || fail "$index: $(cat out)"
+import json, sys
+origin, name = sys.argv[1:]
+event = [e for e in map(json.loads, open(name)) if e["event"] in ("extracted", "read")][-1]
+other = "cached" if origin == "fetched" else "fetched"
+assert event["bytes_" + origin] > 0 and event["bytes_" + other] == 0 and event["bytes_reused"] == 0
+EOF2
+  done
+done
+echo "bytes from a cache: ok"
 
 # What goes wrong is said with its place.
 find default.castr -name '*.cacnk' -size +8k | sort >chunks

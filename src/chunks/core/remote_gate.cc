@@ -17,15 +17,16 @@ struct Pair {
   ErrorKind kind;
   int number;
 };
-// In both directions; of several numbers of one kind the first is ours.
+// In both directions; of several numbers of one kind the first is ours, of several kinds of one number the first is what is
+// heard.
 constexpr Pair kNumbers[] = {
+    {ErrorKind::corrupt, EBADMSG},  // a chunk that is damaged there, most of all
     {ErrorKind::invalid, EBADMSG},
     {ErrorKind::not_found, ENOENT},
     {ErrorKind::not_found, ENOMEDIUM},
     {ErrorKind::refused, EBADE},
     {ErrorKind::refused, EACCES},
     {ErrorKind::refused, EPERM},
-    {ErrorKind::corrupt, EBADMSG},
     {ErrorKind::truncated, EBADMSG},
     {ErrorKind::unsupported, EPROTONOSUPPORT},
     {ErrorKind::unsupported, ENOTSUP},

@@ -43,8 +43,24 @@ class CachedStoreTest : public ::testing::Test {
   TemporaryFolder folder_;
   net::EventLoop loop_;
   std::unique_ptr<net::Workers> workers_ = net::make_workers(loop_, 2);
-  std::unique_ptr<ChunkStore> store_ = make_cached_store(open("near"), open("far"));
+  std::shared_ptr<CacheTally> tally_ = std::make_shared<CacheTally>(0);
+  std::unique_ptr<ChunkStore> store_ = make_cached_store(open("near"), open("far"), tally_);
 };
+
+TEST_F(CachedStoreTest, WhatTheCacheGivesIsCounted) {
+  ASSERT_TRUE(put(*store_, "a chunk"));
+  ASSERT_TRUE(get(*store_, "a chunk"));
+  EXPECT_EQ(*tally_, 0u) << "it came from behind";
+  ASSERT_TRUE(get(*store_, "a chunk"));
+  EXPECT_EQ(*tally_, 7u);
+  Bytes memory[] = {Bytes(7), Bytes(7), Bytes(7)};
+  WantedChunk wanted[] = {{.id = id_of("a chunk"), .into = memory[0], .got = false},
+                          {.id = id_of("another"), .into = memory[1], .got = false},
+                          {.id = id_of("a chunk"), .into = memory[2], .got = true}};
+  store_->reader()->read(wanted, kDigest);
+  EXPECT_TRUE(wanted[0].got);
+  EXPECT_EQ(*tally_, 14u) << "neither what it has not nor what somebody else had";
+}
 
 TEST_F(CachedStoreTest, WhatWasFetchedOnceIsFoundHere) {
   ASSERT_TRUE(put(*store_, "a chunk"));

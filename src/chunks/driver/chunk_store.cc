@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "chunks/driver/lender.h"
+#include "net/lifetime.h"
 #include "store/directory_blobs.h"
 
 namespace godwit::chunks {
@@ -126,10 +127,12 @@ class BlobChunkStore final : public ChunkStore {
           const Result<void> encoded = tools->encoders.with([&](ChunkEncoder& encoder) { return encoder.encode(data, **file); });
           if (!encoded) *file = fail(encoded.error());
         },
-        [this, id, file, done = std::move(done)]() mutable {
+        lifetime_.while_alive([this, id, data, file, done = std::move(done)]() mutable {
           if (!*file) return done(fail(file->error().within("chunk " + id.hex())));
-          blobs_->put(chunk_name(id, compressed_), std::move(**file), std::move(done));
-        });
+          // Compression that makes it longer than a chunk file may be would leave one that nobody reads.
+          const bool fits = (*file)->size() <= kChunkBytesMax;
+          blobs_->put(chunk_name(id, compressed_ && fits), fits ? std::move(**file) : to_bytes(data), std::move(done));
+        }));
   }
 
   void sync(Done<void> done) override { blobs_->sync(std::move(done)); }
@@ -180,12 +183,12 @@ class BlobChunkStore final : public ChunkStore {
                 tools->decoders.with([&](ChunkDecoder& decoder) { return decoder.decode_up_to(**result, wanted.size_max); });
           if (*result) *result = verified(wanted.id, wanted.digest, std::move(**result), wanted.size_max);
         },
-        [this, wanted, result, done = std::move(done)]() mutable {
+        lifetime_.while_alive([this, wanted, result, done = std::move(done)]() mutable {
           if (!*result)
             return done(fail(ErrorKind::corrupt, fmt::format("chunk {} in the store {} is damaged: {}", wanted.id.hex(), title(),
                                                              result->error().message())));
           done(std::move(*result));
-        });
+        }));
   }
 
   void ask_for_other_form(std::vector<ChunkId> ids, std::vector<bool> there, Done<std::vector<bool>> done) {
@@ -206,6 +209,7 @@ class BlobChunkStore final : public ChunkStore {
   net::Workers& workers_;
   std::shared_ptr<Tools> tools_;
   std::shared_ptr<ChunkReader> reader_;
+  net::Lifetime lifetime_;
 };
 
 class StoreChain final : public ChunkStore {
@@ -236,9 +240,16 @@ class StoreChain final : public ChunkStore {
                            if (chunk) return done(std::move(chunk));
                            // Damage says more than absence does.
                            if (!complaint || complaint->kind() == ErrorKind::not_found) complaint = chunk.error();
-                           if (number + 1 == stores_.size()) return done(fail(std::move(*complaint)));
+                           if (number + 1 == stores_.size()) return done(fail(complaint_of_all(id, std::move(*complaint))));
                            get_from(number + 1, id, digest, size_max, std::move(complaint), std::move(done));
                          });
+  }
+
+  Error complaint_of_all(const ChunkId& id, Error complaint) const {
+    if (complaint.kind() != ErrorKind::not_found || stores_.size() == 1) return complaint;
+    std::string titles;
+    for (const auto& store : stores_) titles += (titles.empty() ? "" : ", ") + store->title();
+    return Error(ErrorKind::not_found, fmt::format("chunk {} is in none of the stores {}", id.hex(), titles));
   }
 
   std::vector<std::unique_ptr<ChunkStore>> stores_;

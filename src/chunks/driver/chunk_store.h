@@ -29,6 +29,8 @@ struct ChunkName {
 };
 std::optional<ChunkName> parse_chunk_name(std::string_view name);
 
+// Calls may be under way together and end in any order. A store may be destroyed meanwhile, also by a `done`: none is called from
+// then on, though jobs of its workers may still use what they borrowed.
 class ChunkStore {
  public:
   virtual ~ChunkStore() = default;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "chunks/driver/chunk_store.h"
+#include "net/lifetime.h"
 
 namespace godwit::chunks {
 
@@ -44,7 +45,7 @@ class HttpBlobs final : public store::BlobStore {
     client_.get(url, size_max, [this, name = std::move(name), done = std::move(done)](Result<HttpAnswer> answer) mutable {
       if (!answer) return done(fail(std::move(answer).error()));
       if (answer->status == 200) return done(std::move(answer->body));
-      done(fail(*problem_of(name, answer->status)));
+      done(fail(problem_of(name, *answer)));
     });
   }
 
@@ -76,22 +77,22 @@ class HttpBlobs final : public store::BlobStore {
           question->error = answer.error();
         } else if (answer->status == 200) {
           question->there[i] = true;
-        } else if (const std::optional<Error> problem = problem_of(name, answer->status);
-                   problem->kind() != ErrorKind::not_found) {
+        } else if (const Error problem = problem_of(name, *answer); problem.kind() != ErrorKind::not_found) {
           question->error = problem;
         }
         answered();
       });
     }
-    scheduler_.post(answered);
+    scheduler_.post(lifetime_.while_alive(answered));
   }
 
   void put(std::string name, Bytes, Done<bool> done) override { refuse(std::move(name), std::move(done)); }
   void sync(Done<void> done) override {
-    scheduler_.post([done = std::move(done)]() mutable { done({}); });
+    scheduler_.post(lifetime_.while_alive([done = std::move(done)]() mutable { done({}); }));
   }
   void remove(std::string name, Done<void> done) override { refuse(std::move(name), std::move(done)); }
-  void list(std::string, Done<std::vector<store::BlobEntry>> done) override {
+  void list(std::string folder, Done<std::vector<store::BlobEntry>> done) override {
+    if (Result<void> valid = store::check_blob_name(folder); !valid) return later(std::move(done), valid.error());
     later(std::move(done), Error(ErrorKind::unsupported, title_ + ": a web server does not list what it has"));
   }
 
@@ -104,7 +105,8 @@ class HttpBlobs final : public store::BlobStore {
   bool is_refused(const std::string& name) const { return refused_[form_of(name)]; }
 
   // What an answer other than 200 means.
-  std::optional<Error> problem_of(const std::string& name, int status) {
+  Error problem_of(const std::string& name, const HttpAnswer& answer) {
+    const int status = answer.status;
     if (status == 404) return absent(name);
     if (status == 400 && !refused_[1 - form_of(name)]) {
       refused_[form_of(name)] = true;
@@ -112,12 +114,13 @@ class HttpBlobs final : public store::BlobStore {
     }
     const char* hint = status == 401 || status == 403 ? ": give a user and password in the URL or in ~/.netrc" : "";
     return Error(status == 401 || status == 403 ? ErrorKind::refused : ErrorKind::io,
-                 fmt::format("{}/{}: the server answered with status {}{}", title_, name, status, hint));
+                 fmt::format("{}: the server answered with status {}{}", answer.place, status, hint));
   }
 
   template <class T>
   void later(Done<T> done, Error error) {
-    scheduler_.post([done = std::move(done), error = std::move(error)]() mutable { done(fail(std::move(error))); });
+    scheduler_.post(
+        lifetime_.while_alive([done = std::move(done), error = std::move(error)]() mutable { done(fail(std::move(error))); }));
   }
   template <class T>
   void refuse(std::string name, Done<T> done) {
@@ -130,6 +133,7 @@ class HttpBlobs final : public store::BlobStore {
   net::Scheduler& scheduler_;
   HttpClient client_;
   bool refused_[2] = {false, false};
+  net::Lifetime lifetime_;
 };
 
 }  // namespace

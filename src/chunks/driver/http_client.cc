@@ -21,6 +21,8 @@ namespace godwit::chunks {
 
 namespace {
 
+constexpr long kRedirectsMax = 10;
+
 struct Request {
   std::string url;
   std::uint64_t size_max = 0;
@@ -43,13 +45,21 @@ struct Job {
   std::unique_ptr<Request> request;
   HttpAnswer answer;
   bool too_large = false;
+  bool has_whole_head = false;      // of the last answer: those before it redirected
+  std::uint64_t dropped_bytes = 0;  // of a page that only explains a refusal
   char problem[CURL_ERROR_SIZE] = {};
 };
+
+// The rest of such a page is read, so that the connection can be kept; but not for ever.
+constexpr std::uint64_t kDroppedBytesMax = 256 * 1024;
 
 std::size_t take_body(char* data, std::size_t size, std::size_t count, void* user) {
   Job& job = *static_cast<Job*>(user);
   const std::size_t bytes = size * count;
-  if (bytes > job.request->size_max - job.answer.body.size()) {
+  const std::uint64_t room = job.request->size_max - job.answer.body.size();
+  long status = 0;
+  curl_easy_getinfo(job.easy, CURLINFO_RESPONSE_CODE, &status);
+  if (bytes > room && status == 200) {
     job.too_large = true;
     return 0;
   }
@@ -61,8 +71,17 @@ std::size_t take_body(char* data, std::size_t size, std::size_t count, void* use
     }
     bucket->take(bytes, now);
   }
-  append(job.answer.body, as_bytes({data, bytes}));
-  return bytes;
+  const auto kept = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, room));
+  append(job.answer.body, as_bytes({data, kept}));
+  job.dropped_bytes += bytes - kept;
+  return job.dropped_bytes > kDroppedBytesMax ? 0 : bytes;
+}
+
+// libcurl takes an answer that ends within its head for one without a body.
+std::size_t take_header(char* data, std::size_t size, std::size_t count, void* user) {
+  const std::string_view line(data, size * count);
+  static_cast<Job*>(user)->has_whole_head = line == "\r\n" || line == "\n";
+  return line.size();
 }
 
 // Once per process, whichever client comes first; libcurl does not need it undone.
@@ -74,6 +93,7 @@ void initialize_curl() {
 bool may_help_to_try_again(CURLcode code) {
   switch (code) {
     case CURLE_COULDNT_CONNECT:
+    case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_PARTIAL_FILE:
     case CURLE_OPERATION_TIMEDOUT:
     case CURLE_GOT_NOTHING:
@@ -88,8 +108,9 @@ bool may_help_to_try_again(CURLcode code) {
 ErrorKind kind_of(CURLcode code) {
   switch (code) {
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return ErrorKind::invalid;
-    case CURLE_COULDNT_RESOLVE_HOST: return ErrorKind::not_found;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_TOO_MANY_REDIRECTS: return ErrorKind::invalid;
     case CURLE_OPERATION_TIMEDOUT: return ErrorKind::timed_out;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE: return ErrorKind::refused;
@@ -97,8 +118,37 @@ ErrorKind kind_of(CURLcode code) {
   }
 }
 
+// libcurl's sentence, and where it does not say what to do, ours.
+std::string sentence_of(CURLcode code, std::string_view problem) {
+  if (problem.find("HTTP/0.9") != problem.npos) return "what answers there does not speak HTTP";
+  const std::string why(problem.empty() ? curl_easy_strerror(code) : problem);
+  switch (code) {
+    case CURLE_TOO_MANY_REDIRECTS: return fmt::format("it is redirected more than {} times, perhaps in a circle", kRedirectsMax);
+    case CURLE_SSL_CONNECT_ERROR: return why + " (does it speak HTTPS?)";
+    case CURLE_PEER_FAILED_VERIFICATION:
+      return why + " (to trust it all the same, name a file with its certificate in SSL_CERT_FILE)";
+    default: return why;
+  }
+}
+
 long milliseconds(Duration duration) {
   return static_cast<long>(duration.nanoseconds / 1'000'000);
+}
+
+bool is_https(std::string_view url) {
+  constexpr std::string_view kScheme = "https:";
+  return url.size() >= kScheme.size() && std::ranges::equal(url.substr(0, kScheme.size()), kScheme, {},
+                                                            [](char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; });
+}
+
+// As messages show it.
+std::string place_of(CURL* easy, const std::string& url) {
+  char* effective = nullptr;
+  long redirects = 0;
+  curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &effective);
+  curl_easy_getinfo(easy, CURLINFO_REDIRECT_COUNT, &redirects);
+  if (redirects == 0 || effective == nullptr) return url_for_people(url);
+  return fmt::format("{} (redirected to {})", url_for_people(url), url_for_people(effective));
 }
 
 }  // namespace
@@ -134,8 +184,7 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
     scheduler.release();
     if (closed) return;
     if (answer && answer->status >= 500) {
-      answer = fail(ErrorKind::io,
-                    fmt::format("{}: the server answered with status {}", url_for_people(request->url), answer->status));
+      answer = fail(ErrorKind::io, fmt::format("{}: the server answered with status {}", answer->place, answer->status));
       try_again = true;
     }
     ++request->tries_made;
@@ -199,9 +248,10 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
     job->pace = &pace;
     curl_easy_setopt(easy, CURLOPT_URL, job->request->url.c_str());
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    // Who asked for HTTPS is not led to a place that anybody on the way can speak for.
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, is_https(job->request->url) ? "https" : "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 10L);
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, kRedirectsMax);
     curl_easy_setopt(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_OPTIONAL));
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "godwit");
@@ -215,6 +265,8 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
     if (!options.authorities.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.authorities.c_str());
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, job.get());
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, job.get());
     jobs.emplace(easy, std::move(job));
     const CURLMcode added = curl_multi_add_handle(multi, easy);
     GODWIT_CHECK(added == CURLM_OK);
@@ -233,16 +285,21 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
       std::erase(pace.paused, easy);
       long status = 0;
       curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+      job->answer.status = static_cast<int>(status);
+      job->answer.place = place_of(easy, job->request->url);
       curl_multi_remove_handle(multi, easy);
       curl_easy_cleanup(easy);
-      job->answer.status = static_cast<int>(status);
-      const std::string url = url_for_people(job->request->url);
       if (job->too_large) {
         const std::uint64_t size_max = job->request->size_max;
-        post_back(std::move(job->request), fail(ErrorKind::limit, fmt::format("{}: more than {} bytes", url, size_max)), false);
-      } else if (code != CURLE_OK) {
-        const char* why = job->problem[0] != '\0' ? job->problem : curl_easy_strerror(code);
-        post_back(std::move(job->request), fail(kind_of(code), fmt::format("{}: {}", url, why)), may_help_to_try_again(code));
+        post_back(std::move(job->request),
+                  fail(ErrorKind::limit, fmt::format("{}: more than {} bytes", job->answer.place, size_max)), false);
+      } else if (code != CURLE_OK && job->dropped_bytes <= kDroppedBytesMax) {
+        post_back(std::move(job->request),
+                  fail(kind_of(code), fmt::format("{}: {}", job->answer.place, sentence_of(code, job->problem))),
+                  may_help_to_try_again(code));
+      } else if (!job->has_whole_head) {
+        post_back(std::move(job->request),
+                  fail(ErrorKind::connection_lost, job->answer.place + ": the answer ends within its head"), true);
       } else {
         post_back(std::move(job->request), std::move(job->answer), false);
       }

@@ -14,12 +14,13 @@ namespace godwit::chunks {
 
 struct HttpAnswer {
   int status = 0;
-  Bytes body;  // none for HEAD
+  Bytes body;         // none for HEAD; of another status than 200 perhaps only the beginning
+  std::string place;  // for messages: the URL, and where it was redirected to; no password
 };
 
 struct HttpClientOptions {
   unsigned connections_per_host = 64;
-  unsigned tries = 3;                              // in all, for 5xx, refused and broken connections, bodies shorter than said
+  unsigned tries = 3;  // in all: for 5xx, broken connections and unknown hosts, bodies shorter than said
   Duration pause = Duration::milliseconds(500);    // before the second try; twice as long before the third
   Duration connect_limit = Duration::seconds(30);  // until a connection stands
   Duration stall_limit = Duration::seconds(60);    // without a byte
@@ -36,9 +37,11 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // Any status but 5xx is an answer. Redirects are followed; a user and password in the URL, or in ~/.netrc, are sent. Errors
-  // name the URL (without a password): ErrorKind::connection_lost or timed_out after the last try, io for a 5xx, limit for a body
-  // of more than `size_max` bytes, invalid for something that is no URL.
+  // Any status but 5xx is an answer. Up to 10 redirects are followed, but none from HTTPS to HTTP; a user and password in the URL
+  // are sent to its host and port alone, those in ~/.netrc to their host. Errors name the URL (without a password) and where it
+  // was redirected to: ErrorKind::connection_lost or timed_out after the last try, io for a 5xx, limit for a body of more than
+  // `size_max` bytes, refused for a certificate that is not trusted, invalid for something that is no URL, a peer that does not
+  // speak HTTP, or a redirect that is not followed. Never ErrorKind::not_found: that a host is unknown says nothing of its files.
   void get(const std::string& url, std::uint64_t size_max, net::Done<HttpAnswer> done);
   void head(const std::string& url, net::Done<HttpAnswer> done);
 

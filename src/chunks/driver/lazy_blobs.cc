@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "chunks/driver/local_store_sweep.h"
+#include "net/lifetime.h"
 #include "store/directory_blobs.h"
 
 namespace godwit::chunks {
@@ -57,7 +58,8 @@ class LazyBlobs final : public store::BlobStore {
       if (Result<void> opened = open(create); !opened && (create || opened.error().kind() != ErrorKind::not_found))
         otherwise = fail(std::move(opened).error());
     if (blobs_) return use(*blobs_, std::move(done));
-    scheduler_.post([done = std::move(done), otherwise = std::move(otherwise)]() mutable { done(std::move(otherwise)); });
+    scheduler_.post(lifetime_.while_alive(
+        [done = std::move(done), otherwise = std::move(otherwise)]() mutable { done(std::move(otherwise)); }));
   }
 
   // The lock comes before anybody is told what is there: what was seen must stay.
@@ -78,6 +80,7 @@ class LazyBlobs final : public store::BlobStore {
   net::Scheduler& scheduler_;
   std::unique_ptr<store::BlobStore> blobs_;
   std::optional<StoreLock> lock_;  // none where the file system has none
+  net::Lifetime lifetime_;
 };
 
 }  // namespace

@@ -23,7 +23,8 @@ class LazyBlobsTest : public ::testing::Test {
 };
 
 TEST_F(LazyBlobsTest, AreABlobStore) {
-  store::conformance::check_blob_store(*store_, [&] { loop_.run(); });
+  const auto open = [&] { return make_lazy_blobs(path_, *workers_, loop_); };
+  store::conformance::check_blob_store({open, [&] { loop_.run(); }, nullptr});
 }
 
 TEST_F(LazyBlobsTest, LookingMakesNoFolder) {

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "chunks/driver/remote_chunk.h"
+#include "net/lifetime.h"
 
 namespace godwit::chunks {
 
@@ -72,7 +73,6 @@ class Store final : public RemoteStore {
         scheduler_(scheduler),
         workers_(workers),
         options_(std::move(options)) {}
-  ~Store() override { *alive_ = false; }
 
   const std::string& title() const override { return title_; }
 
@@ -94,7 +94,7 @@ class Store final : public RemoteStore {
   }
   void put(const ChunkId&, ConstBytes, Done<bool> done) override { later(std::move(done), read_only()); }
   void sync(Done<void> done) override {
-    scheduler_.post([done = std::move(done)]() mutable { done({}); });
+    scheduler_.post(lifetime_.while_alive([done = std::move(done)]() mutable { done({}); }));
   }
   void remove(const ChunkId&, Done<void> done) override { later(std::move(done), read_only()); }
 
@@ -135,10 +135,10 @@ class Store final : public RemoteStore {
       auto data = std::make_shared<Result<Bytes>>(Bytes());
       workers_.run([v = verifier_, stored, data, id, digest = waiter.digest,
                     size_max = waiter.size_max] { *data = v->open(id, digest, stored->data, stored->compressed, size_max); },
-                   [title = title_, data, done = std::move(waiter.done)]() mutable {
-                     if (!*data) return done(fail(std::move(*data).error().within("from " + title)));
+                   lifetime_.while_alive([this, data, done = std::move(waiter.done)]() mutable {
+                     if (!*data) return done(fail(std::move(*data).error().within("from " + title_)));
                      done(std::move(*data));
-                   });
+                   }));
     }
   }
   void miss(Session& session, const ChunkId& id) {
@@ -152,9 +152,8 @@ class Store final : public RemoteStore {
     sessions_.erase(found);
     ++leaving_;
     // It is on the stack: its link goes in a later turn.
-    scheduler_.post([this, ended = std::move(ended), result = std::move(result), alive = alive_]() mutable {
-      if (*alive) leave(std::move(ended), std::move(result));
-    });
+    scheduler_.post(lifetime_.while_alive(
+        [this, ended = std::move(ended), result = std::move(result)]() mutable { leave(std::move(ended), std::move(result)); }));
   }
 
   // A peer that ended by itself says why by how it ended.
@@ -162,12 +161,11 @@ class Store final : public RemoteStore {
     auto peer = std::make_shared<RemoteConnection>(ended->leave());
     const bool wait = peer->wait_for_end && (result || result.error().kind() == ErrorKind::connection_lost);
     if (!wait) return left(*ended, std::move(result));
-    peer->wait_for_end([this, peer, ended, result = std::move(result), alive = alive_](Result<void> end) mutable {
-      if (!*alive) return;
+    peer->wait_for_end(lifetime_.while_alive([this, peer, ended, result = std::move(result)](Result<void> end) mutable {
       if (!result && !end)
         result = fail(result.error().kind(), fmt::format("{} ({})", result.error().message(), end.error().message()));
       left(*ended, std::move(result));
-    });
+    }));
   }
 
   void left(Session& ended, Result<void> result) {
@@ -191,7 +189,8 @@ class Store final : public RemoteStore {
 
   template <class T>
   void later(Done<T> done, Error error) {
-    scheduler_.post([done = std::move(done), error = std::move(error)]() mutable { done(fail(std::move(error))); });
+    scheduler_.post(
+        lifetime_.while_alive([done = std::move(done), error = std::move(error)]() mutable { done(fail(std::move(error))); }));
   }
 
   Result<Session*> open_session(HelloFlags more) {
@@ -244,8 +243,8 @@ class Store final : public RemoteStore {
   }
 
   void tell_closed(Result<void> result) {
-    scheduler_.post(
-        [done = std::exchange(close_done_, nullptr), result = std::move(result)]() mutable { done(std::move(result)); });
+    scheduler_.post(lifetime_.while_alive(
+        [done = std::exchange(close_done_, nullptr), result = std::move(result)]() mutable { done(std::move(result)); }));
   }
 
   const std::string title_;
@@ -260,7 +259,7 @@ class Store final : public RemoteStore {
   Done<void> index_done_;
   std::optional<Error> index_error_;  // the sink's own
   Done<void> close_done_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  net::Lifetime lifetime_;
 };
 
 void Session::handle_piece(ConstBytes data) {
