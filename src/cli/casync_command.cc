@@ -99,9 +99,9 @@ int extract(const Line& line) {
 
 int text(const Line& line, chunks::TreeText form) {
   const std::string name = line.operands.empty() ? "." : line.operands[0];
-  return run_with_tree(line.settings, line.store, line.tree, name, line.operand(1), [&](Console& console, TreeInput input) {
-    return run_tree_text(console, line.tree, std::move(input), form);
-  });
+  return run_with_tree(
+      line.settings, line.store, line.tree, name, line.operand(1),
+      {"", [&](Console& console, TreeInput input) { return run_tree_text(console, line.tree, std::move(input), form); }});
 }
 
 int digest(const Line& line) {

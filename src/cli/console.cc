@@ -41,13 +41,16 @@ std::string progress_text(const Progress& p, std::size_t bar) {
                           ? 0
                           : 1 - static_cast<double>(std::min(p.bytes_left, p.bytes_total)) / static_cast<double>(p.bytes_total);
   std::string text = p.title;
-  if (bar > 0) {
+  if (p.is_total_known && bar > 0) {
     const auto full = static_cast<std::size_t>(part * static_cast<double>(bar));
     text += fmt::format("  [{}{}{}]", std::string(full, '='), full < bar ? ">" : "",
                         std::string(full < bar ? bar - full - 1 : 0, ' '));
   }
   // Rounded down: nothing is 100.0% before it is.
-  text += fmt::format("  {:5.1f}%  {} left", std::floor(part * 1000) / 10, host::text_of_bytes(p.bytes_left));
+  if (p.is_total_known)
+    text += fmt::format("  {:5.1f}%  {} left", std::floor(part * 1000) / 10, host::text_of_bytes(p.bytes_left));
+  else
+    text += fmt::format("  {} so far", host::text_of_bytes(p.bytes_total));
   if (p.bytes_per_second >= 1) {
     text += fmt::format("  {}/s", host::text_of_bytes(static_cast<std::uint64_t>(p.bytes_per_second)));
     if (p.bytes_left > 0) text += "  ETA " + text_of_seconds(static_cast<double>(p.bytes_left) / p.bytes_per_second);

@@ -21,13 +21,15 @@ inline constexpr int kUsage = 2;
 struct Progress {
   std::string title;
   std::uint64_t bytes_total = 0;
+  bool is_total_known = true;  // false: bytes_total is what there was so far, and bytes_left 0
   std::uint64_t bytes_left = 0;
   std::uint64_t bytes_on_wire = 0;
   double seconds = 0;
   double bytes_per_second = 0;  // lately
   std::string note;             // "round 3"
 };
-// "disk  [=====>    ]  52.1%  1.2 GiB left  310.0 MiB/s  ETA 4 s  round 3"; `bar` columns wide, 0: without.
+// "disk  [=====>    ]  52.1%  1.2 GiB left  310.0 MiB/s  ETA 4 s  round 3"; `bar` columns wide, 0: without. Where nobody knows
+// how much there will be, "tree  1.2 GiB so far  310.0 MiB/s  12.0 MiB new".
 std::string progress_text(const Progress& progress, std::size_t bar);
 
 // Bytes per second over the last few looks, so that the figure neither jumps nor sleeps.
@@ -45,6 +47,7 @@ class RateMeter {
 class Console {
  public:
   explicit Console(bool json);
+  ~Console() { clear_bar(); }
 
   bool is_json() const { return json_; }
   bool is_terminal() const { return terminal_; }

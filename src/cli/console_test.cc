@@ -21,6 +21,16 @@ TEST(Console, ProgressShowsWhatIsLeftAndNeverSays100TooEarly) {
   EXPECT_EQ(progress_text(progress, 4), "disk  [==> ]   50.0%  512.0 MiB left  64.0 MiB/s  ETA 8 s  round 2");
 }
 
+TEST(Console, ProgressTowardsNobodyKnowsWhatHasNoShareAndNoEnd) {
+  Progress progress;
+  progress.title = "tree";
+  progress.is_total_known = false;
+  progress.bytes_total = 3 << 20;
+  progress.bytes_per_second = 1 << 20;
+  progress.note = "2.0 MiB new";
+  EXPECT_EQ(progress_text(progress, 24), "tree  3.0 MiB so far  1.0 MiB/s  2.0 MiB new");
+}
+
 TEST(Console, ProgressOfNothingIsNoDivisionByZero) {
   EXPECT_EQ(progress_text(Progress{}, 2), "  [> ]    0.0%  0 B left");
 }

@@ -13,6 +13,7 @@
 #include "chunks/driver/extract_blob.h"
 #include "chunks/driver/seed_cache.h"
 #include "cli/image_places.h"
+#include "cli/tree_run.h"
 #include "cli/user_cache.h"
 #include "host/quantity.h"
 
@@ -28,6 +29,9 @@ Result<std::uint64_t> parse_offset(const std::string& text, const char* option) 
   if (!counted) return fail(std::move(counted.error()).within(option));
   return *counted;
 }
+
+// How much is digested before it is seen, and may be interrupted.
+constexpr std::uint64_t kDigestStepBytes = 16 * 1024 * 1024;
 
 bool is_regular_with_content(const std::string& path) {
   struct stat status{};
@@ -78,9 +82,10 @@ static int run_extract_of_tree(const Settings& settings, const ExtractOptions& o
   tree.seed_target = options.seed_output;
   const std::optional<chunks::SeedCache> seed_cache = seed_cache_of(options.seed_cache);
   tree.seed_cache = seed_cache ? &*seed_cache : nullptr;
-  return run_with_tree(settings, options.store, tree, options.index, options.subpath, [&](Console& console, TreeInput input) {
-    return run_tree_extract(console, tree, std::move(input), tree.target);
-  });
+  return run_with_tree(settings, options.store, tree, options.index, options.subpath,
+                       {"extract", [&](Console& console, TreeInput input) {
+                          return run_tree_extract(console, tree, std::move(input), tree.target);
+                        }});
 }
 
 int run_image_extract(const Settings& settings, const ExtractOptions& options) {
@@ -167,21 +172,35 @@ int run_image_cat(const Settings& settings, const CatOptions& options) {
 static int digest_of_file(ImageRun& run, const std::string& path, chunks::Digest digest) {
   Result<std::unique_ptr<chunks::ByteSource>> source = chunks::ByteSource::open(path);
   if (!source) return run.console().error(source.error());
-  chunks::DigestStream stream(digest);
-  Bytes block(1024 * 1024);
-  for (;;) {
-    const Result<chunks::ByteSource::Piece> piece = (*source)->read(block);
-    if (!piece) return run.console().error(piece.error());
-    if (piece->length == 0) break;
-    if (piece->hole)
-      stream.update_zeros(piece->length);
-    else
-      stream.update(ConstBytes(block).first(piece->length));
-  }
-  const std::string hex = stream.finish().hex();
-  run.console().line(hex);
-  run.console().event({{"event", "digest"}, {"path", path}, {"digest", hex}});
-  return kDone;
+  const auto watch = std::make_shared<chunks::StreamWatch>();
+  watch->bytes_total = (*source)->size().value_or(0);
+  show_tree_progress(run, "digest", path == "-" ? "standard input" : path, watch);
+  const auto work = [&] {
+    chunks::DigestStream stream(digest);
+    Bytes block(1024 * 1024);
+    while (!watch->is_stopped) {
+      const Result<chunks::ByteSource::Piece> piece = (*source)->read(block);
+      if (!piece) return run.console().error(piece.error());
+      if (piece->length == 0) {
+        const std::string hex = stream.finish().hex();
+        run.console().line(hex);
+        run.console().event({{"event", "digest"}, {"path", path}, {"digest", hex}});
+        return kDone;
+      }
+      // Piece by piece, so that a large hole can be interrupted too.
+      for (std::uint64_t left = piece->length; left > 0 && !watch->is_stopped;) {
+        const std::uint64_t length = std::min<std::uint64_t>(left, kDigestStepBytes);
+        if (piece->hole)
+          stream.update_zeros(length);
+        else
+          stream.update(ConstBytes(block).subspan(piece->length - left, length));
+        left -= length;
+        watch->bytes_read += length;
+      }
+    }
+    return kFailed;
+  };
+  return run.run_beside(work, [&] { watch->is_stopped = true; });
 }
 
 int run_image_digest(const Settings& settings, const DigestOptions& options) {
@@ -190,8 +209,9 @@ int run_image_digest(const Settings& settings, const DigestOptions& options) {
   if (kind && *kind != TreeKind::none && (*kind != TreeKind::archive_index || !options.subpath.empty())) {
     TreeOptions tree = options.tree;
     if (!options.digest.empty()) tree.digest = options.digest;
-    return run_with_tree(settings, options.store, tree, options.path, options.subpath,
-                         [](Console& console, TreeInput input) { return run_tree_digest(console, std::move(input)); });
+    return run_with_tree(
+        settings, options.store, tree, options.path, options.subpath,
+        {"digest", [](Console& console, TreeInput input) { return run_tree_digest(console, std::move(input)); }});
   }
   ImageRun run(settings, 0);
   if (!kind) return run.console().error(kind.error());

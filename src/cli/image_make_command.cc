@@ -168,10 +168,8 @@ int run_image_make(const Settings& settings, const MakeOptions& given) {
   const bool has_chunks = !kind || *kind != TreeKind::archive;
   if (kind && (is_remote_place(options.index) || (has_chunks && is_remote_place(store_path(options.store, options.index)))))
     return run_remote_make(settings, options, *kind);
-  if (kind && *kind == TreeKind::archive) {
-    Console console(settings.json);
-    return run_tree_make(console, options.tree, options.index, options.input.empty() ? "." : options.input);
-  }
+  if (kind && *kind == TreeKind::archive)
+    return run_tree_make(settings, options.tree, options.index, options.input.empty() ? "." : options.input);
   ImageRun run(settings, options.threads);
   if (!kind) return run.console().error(kind.error());
   Result<chunks::MakeBlobOptions> make = make_options(options, run.threads());
@@ -194,6 +192,7 @@ int run_image_make(const Settings& settings, const MakeOptions& given) {
   if (options.index != "-")
     run.show_progress("make", [&blob, size, &options](Progress& progress) {
       progress.title = options.input == "-" || options.input.empty() ? "standard input" : options.input;
+      progress.is_total_known = size > 0;
       progress.bytes_total = std::max(size, blob.bytes_read());
       progress.bytes_left = progress.bytes_total - blob.bytes_read();
       progress.note = host::text_of_bytes(blob.new_bytes()) + " new";

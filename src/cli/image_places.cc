@@ -262,32 +262,84 @@ class Workshop {
 // After a cut, before the next connection: long enough for an ssh that is being restarted, short for a person.
 constexpr Duration kPauseAfterCut = Duration::seconds(1);
 
-// Pushes `file`; where it is an index with chunks, these from the store at `chunks_at`.
-Result<void> push_file(chunks::HelloFlags wants, const chunks::RemoteOperands& operands, const std::string& file,
-                       const std::string& chunks_at, std::uint64_t rate) {
-  const auto words = chunks::remote_command(wants, operands, chunks::remote_programs_of_environment());
-  if (!words) return fail(words.error());
-  net::EventLoop loop;
-  const std::unique_ptr<net::Workers> workers = net::make_workers(loop, 2);
+struct Push {
+  chunks::HelloFlags wants = 0;
+  chunks::RemoteOperands operands;
+  std::string title;  // of the place it goes to
+  std::string file;
+  std::string chunks_at;  // the store of its chunks, where these go too
+  std::uint64_t rate = 0;
+
+  bool has_chunks() const { return (wants & chunks::hello::kPushChunks) != 0; }
+};
+
+// How many chunks an index names, each once.
+Result<std::uint64_t> count_different_chunks(const std::string& path) {
+  const Result<chunks::Index> index = chunks::read_index_file(path);
+  if (!index) return fail(index.error());
+  std::unordered_set<chunks::ChunkId> ids;
+  for (const chunks::IndexEntry& entry : index->entries) ids.insert(entry.id);
+  return ids.size();
+}
+
+// What the remote still wants is known by number alone, so its bytes are guessed by those that it got.
+void look_at_push(const chunks::RemoteCounts& counts, std::uint64_t file_size, bool has_chunks, Progress& progress) {
+  const std::uint64_t chunks_left = counts.chunks_asked - std::min(counts.chunks_asked, counts.chunks_sent);
+  const std::uint64_t chunk_size = counts.chunks_sent == 0 ? 0 : counts.chunk_bytes / counts.chunks_sent;
+  progress.bytes_left = file_size - std::min(file_size, counts.file_bytes) + chunks_left * chunk_size;
+  progress.bytes_total = counts.file_bytes + counts.chunk_bytes + progress.bytes_left;
+  progress.is_total_known = !has_chunks || counts.chunks_sent > 0;
+  if (has_chunks) progress.note = fmt::format("{} of {} chunks that it has not", counts.chunks_sent, counts.chunks_asked);
+}
+
+void tell_pushed(ImageRun& run, const Push& push, const chunks::RemoteCounts& counts, std::uint64_t chunk_count) {
+  boost::json::object event = {{"event", "pushed"}, {"to", push.title}, {"bytes", counts.file_bytes + counts.chunk_bytes}};
+  if (push.has_chunks()) {
+    event["chunks"] = chunk_count;
+    event["chunks_sent"] = counts.chunks_sent;
+    // After a cut, some were sent twice.
+    event["chunks_there"] = chunk_count - std::min(chunk_count, counts.chunks_sent);
+  }
+  event["seconds"] = run.seconds();
+  run.console().event(event);
+}
+
+int run_push(const Settings& settings, const Push& push) {
+  ImageRun run(settings, 1);
+  const auto refuse = [&](const Error& error) { return run.console().error(Error(error).within("push to " + push.title)); };
+  const auto words = chunks::remote_command(push.wants, push.operands, chunks::remote_programs_of_environment());
+  if (!words) return refuse(words.error());
   std::unique_ptr<store::BlobStore> blobs;
-  chunks::RemoteUpload upload{wants, file, {}};
-  if ((wants & chunks::hello::kPushChunks) != 0) {
-    Result<std::unique_ptr<store::BlobStore>> opened = store::make_directory_blobs(chunks_at, true, *workers, loop);
-    if (!opened) return fail(std::move(opened).error());
+  chunks::RemoteUpload upload{push.wants, push.file, {}};
+  Result<std::uint64_t> chunk_count = 0;
+  if (push.has_chunks()) {
+    Result<std::unique_ptr<store::BlobStore>> opened =
+        store::make_directory_blobs(push.chunks_at, true, run.workers(), run.loop());
+    if (!opened) return refuse(opened.error());
     blobs = std::move(*opened);
     upload.stores.push_back(blobs.get());
+    chunk_count = count_different_chunks(push.file);
+    if (!chunk_count) return refuse(chunk_count.error());
   }
+  std::error_code no_size;
+  const std::uint64_t file_size = std::filesystem::file_size(push.file, no_size);
+  if (no_size) return refuse(Error(ErrorKind::io, "look at " + push.file + ": " + no_size.message()));
   std::unique_ptr<chunks::RemoteTransfer> transfer;
-  std::optional<Error> refused;
-  Result<void> pushed = run_until_done(loop, [&](net::Done<void> done) {
-    auto started = chunks::push_over_cuts(loop, *workers, connector(loop, *words, rate), upload, kPauseAfterCut, std::move(done));
-    if (started)
-      transfer = std::move(*started);
-    else
-      refused = started.error();
+  run.show_progress("push", [&](Progress& progress) {
+    progress.title = push.title;
+    look_at_push(transfer ? transfer->so_far() : chunks::RemoteCounts(), file_size, push.has_chunks(), progress);
   });
-  if (refused) return fail(*refused);
-  return pushed;
+  run.loop().post([&] {
+    auto started = chunks::push_over_cuts(run.loop(), run.workers(), connector(run.loop(), *words, push.rate), upload,
+                                          kPauseAfterCut, [&](Result<void> pushed) {
+                                            if (!pushed) return run.end(refuse(pushed.error()));
+                                            tell_pushed(run, push, transfer->so_far(), *chunk_count);
+                                            run.end(kDone);
+                                          });
+    if (!started) return run.end(refuse(started.error()));
+    transfer = std::move(*started);
+  });
+  return run.run();
 }
 
 }  // namespace
@@ -297,11 +349,9 @@ static int push_archive(const Settings& settings, const MakeOptions& options, co
   const Result<Workshop> workshop = Workshop::make();
   if (!workshop) return console.error(workshop.error());
   const std::string file = *workshop / std::filesystem::path(archive.path).filename().string();
-  if (const int made = run_tree_make(console, options.tree, file, options.input.empty() ? "." : options.input); made != kDone)
+  if (const int made = run_tree_make(settings, options.tree, file, options.input.empty() ? "." : options.input); made != kDone)
     return made;
-  const Result<void> pushed = push_file(chunks::hello::kPushArchive, {&archive, nullptr, nullptr, {}}, file, "", rate);
-  if (!pushed) return console.error(pushed.error().within("push to " + title_of(archive)));
-  return kDone;
+  return run_push(settings, {chunks::hello::kPushArchive, {&archive, nullptr, nullptr, {}}, title_of(archive), file, "", rate});
 }
 
 int run_remote_make(const Settings& settings, const MakeOptions& options, TreeKind kind) {
@@ -335,10 +385,8 @@ int run_remote_make(const Settings& settings, const MakeOptions& options, TreeKi
   if (!both) here.store.store = store->path;
   if (const int made = run_image_make(settings, here); made != kDone) return made;
   const chunks::HelloFlags wants = both ? kPushIndex | kPushChunks | kPushIndexChunks : kPushIndex;
-  const Result<void> pushed =
-      push_file(wants, {nullptr, &*index, both ? &*store : nullptr, {}}, here.index, here.store.store, *rate);
-  if (!pushed) return console.error(pushed.error().within("push to " + title_of(*index)));
-  return kDone;
+  return run_push(
+      settings, {wants, {nullptr, &*index, both ? &*store : nullptr, {}}, title_of(*index), here.index, here.store.store, *rate});
 }
 
 Result<FetchedArchive> FetchedArchive::fetch(const std::string& place, const StoreOptions& options) {

@@ -41,28 +41,33 @@ double ImageRun::seconds() const {
   return (loop_.now() - started_).as_seconds();
 }
 
-void ImageRun::show_progress(std::string event, std::function<void(Progress&)> look) {
-  progress_event_ = std::move(event);
+void ImageRun::show_progress(std::string what, std::function<void(Progress&)> look) {
+  progress_what_ = std::move(what);
   look_ = std::move(look);
-  if (console_.is_json() || console_.is_terminal()) schedule_progress();
+  meter_ = {};
+  shown_since_ = loop_.now();
+  if (look_ && (console_.is_json() || console_.is_terminal()) && !std::exchange(progress_scheduled_, true)) schedule_progress();
 }
 
 void ImageRun::schedule_progress() {
   loop_.schedule(loop_.now() + Duration::seconds(console_.progress_seconds()), [this] {
-    if (code_) return;
+    progress_scheduled_ = false;
+    if (code_ || !look_) return;
     Progress progress;
     progress.seconds = seconds();
     look_(progress);
     const std::uint64_t done = progress.bytes_total - std::min(progress.bytes_left, progress.bytes_total);
-    progress.bytes_per_second = meter_.update(progress.seconds, done);
+    progress.bytes_per_second = meter_.update((loop_.now() - shown_since_).as_seconds(), done);
     console_.progress(progress);
+    const boost::json::value total = progress.is_total_known ? boost::json::value(progress.bytes_total) : nullptr;
     console_.event({{"event", "progress"},
-                    {"what", progress_event_},
+                    {"what", progress_what_},
                     {"seconds", progress.seconds},
-                    {"bytes_total", progress.bytes_total},
+                    {"bytes_total", total},
                     {"bytes_done", done},
                     {"bytes_per_second", progress.bytes_per_second},
                     {"note", progress.note}});
+    progress_scheduled_ = true;
     schedule_progress();
   });
 }
@@ -88,6 +93,17 @@ int ImageRun::run() {
 std::string text_of_origins(std::uint64_t fetched, std::uint64_t cached, std::uint64_t reused) {
   const std::string from_cache = cached == 0 ? "" : host::text_of_bytes(cached) + " from the cache, ";
   return fmt::format("{} fetched, {}{} reused", host::text_of_bytes(fetched), from_cache, host::text_of_bytes(reused));
+}
+
+int ImageRun::run_beside(const std::function<int()>& work, const std::function<void()>& stop) {
+  std::thread worker([&] {
+    const int code = work();
+    loop_.post([this, code] { end(code); });
+  });
+  const int code = run();
+  stop();
+  worker.join();
+  return code;
 }
 
 Result<std::uint64_t> parse_rate_limit(const std::string& text) {

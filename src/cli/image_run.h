@@ -34,13 +34,17 @@ class ImageRun {
   std::uint64_t cached_of(std::uint64_t bytes) const { return std::min(cache_tally_->load(), bytes); }
   double seconds() const;
 
-  // Shows what `look` fills in, every now and then: on a terminal, and as JSON events of the name `event`.
-  void show_progress(std::string event, std::function<void(Progress&)> look);
+  // Shows what `look` fills in, every now and then: on a terminal, and as JSON events "progress" that say so `what` is going on.
+  // What was shown before is not any more; nothing is where `look` is null.
+  void show_progress(std::string what, std::function<void(Progress&)> look);
   // Ends the run; the first code counts.
   void end(int code);
   int end_with(const Error& error);
   // Until end() or a signal; gives the exit code.
   int run();
+  // The same, with work that blocks on a thread of its own beside the loop: its code ends the run. `stop` is called when the run
+  // has ended, perhaps by a signal, and makes the work end soon.
+  int run_beside(const std::function<int()>& work, const std::function<void()>& stop);
 
  private:
   void schedule_progress();
@@ -50,9 +54,11 @@ class ImageRun {
   std::unique_ptr<net::Workers> workers_;
   Console console_;
   Instant started_;
-  std::string progress_event_;
+  std::string progress_what_;
   std::function<void(Progress&)> look_;
   RateMeter meter_;
+  Instant shown_since_;
+  bool progress_scheduled_ = false;
   std::optional<int> code_;
   const std::shared_ptr<chunks::CacheTally> cache_tally_ = std::make_shared<chunks::CacheTally>(0);
 };

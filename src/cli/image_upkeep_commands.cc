@@ -32,6 +32,18 @@ std::uint64_t sum_of(const std::unordered_map<chunks::ChunkId, std::uint64_t>& l
   return sum;
 }
 
+void look_at_gc(const chunks::GarbageWatch& watch, const std::string& path, bool dry_run, Progress& progress) {
+  const std::uint64_t folders = watch.folders_total, done = watch.folders_done, bytes = watch.bytes_seen;
+  progress.title = path;
+  // Chunks are named by digests, so that one folder holds about as much as another.
+  progress.is_total_known = done > 0;
+  const double whole = done == 0 ? 0 : static_cast<double>(bytes) / static_cast<double>(done) * static_cast<double>(folders);
+  progress.bytes_total = std::max(bytes, static_cast<std::uint64_t>(whole));
+  progress.bytes_left = progress.bytes_total - bytes;
+  progress.note = fmt::format("{} of {} folders, {} chunks {}", done, folders, watch.removed_chunks.load(),
+                              dry_run ? "would go" : "are gone");
+}
+
 }  // namespace
 
 int run_image_info(const Settings& settings, const InfoOptions& options) {
@@ -153,7 +165,8 @@ int run_image_verify(const Settings& settings, const VerifyCommandOptions& optio
 }
 
 int run_image_gc(const Settings& settings, const GcOptions& options) {
-  Console console(settings.json);
+  ImageRun run(settings, 1);
+  Console& console = run.console();
   std::unordered_set<chunks::ChunkId> wanted;
   std::uint64_t references = 0;
   for (const std::string& name : options.indexes) {
@@ -167,16 +180,25 @@ int run_image_gc(const Settings& settings, const GcOptions& options) {
   const std::string path = store_path(options.store, options.indexes.front());
   if (is_remote_place(path))
     return console.error(Error(ErrorKind::usage, path + ": gc works on stores of this machine; run it where the store is"));
-  const Result<chunks::GarbageResult> result =
-      chunks::collect_garbage(path, wanted, {.dry_run = options.dry_run, .temporary_before_seconds = now - kTemporaryAgeSeconds});
-  if (!result) return console.error(result.error());
+  chunks::GarbageWatch watch;
+  if (!options.quiet) run.show_progress("gc", [&](Progress& progress) { look_at_gc(watch, path, options.dry_run, progress); });
+  Result<chunks::GarbageResult> result;
+  const int code = run.run_beside(
+      [&] {
+        result = chunks::collect_garbage(
+            path, wanted, {.dry_run = options.dry_run, .temporary_before_seconds = now - kTemporaryAgeSeconds, .watch = &watch});
+        return result ? kDone : console.error(result.error());
+      },
+      [&] { watch.is_stopped = true; });
+  if (code != kDone) return code;
   console.event({{"event", "gc"},
                  {"dry_run", options.dry_run},
                  {"removed_chunks", result->removed_chunks},
                  {"removed_bytes", result->removed_bytes},
                  {"removed_folders", result->removed_folders},
                  {"removed_temporaries", result->removed_temporaries},
-                 {"remaining_chunks", result->remaining_chunks}});
+                 {"remaining_chunks", result->remaining_chunks},
+                 {"seconds", run.seconds()}});
   if (options.quiet) return kDone;
   if (options.verbose) console.line(fmt::format("Chunk store usage: {} references, {} chunks", references, wanted.size()));
   if (options.dry_run)

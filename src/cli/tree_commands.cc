@@ -7,20 +7,14 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <iterator>
-#include <system_error>
 #include <thread>
 #include <utility>
 
 #include <fmt/format.h>
+
 #include "base/check.h"
-#include "chunks/driver/index_file.h"
-#include "chunks/driver/indexed_archive.h"
-#include "chunks/driver/seed.h"
-#include "cli/image_places.h"
-#include "host/quantity.h"
+#include "cli/tree_run.h"
 
 namespace godwit::cli {
 
@@ -141,10 +135,13 @@ Result<chunks::UidShift> TreeOptions::shift(const std::string& folder) const {
 }
 
 Result<TreeInput> TreeInput::open(const std::string& name, const std::string& subpath, const TreeOptions& options,
-                                  chunks::ArchiveBytes* indexed) {
+                                  chunks::ArchiveBytes* elsewhere, std::shared_ptr<chunks::StreamWatch> watch) {
   const Result<TreeKind> kind = tree_kind(name, options.what);
   if (!kind) return fail(kind.error());
   TreeInput input;
+  const auto take = [&](std::unique_ptr<chunks::ArchiveStream> source, std::uint64_t size) {
+    input.source_ = watch ? std::make_unique<chunks::WatchedStream>(std::move(source), size, watch) : std::move(source);
+  };
   if (*kind == TreeKind::none)
     return fail(ErrorKind::usage, "'" + escaped(name) + "' is no archive (.catar), archive index (.caidx) or folder");
   if (*kind == TreeKind::directory) {
@@ -155,12 +152,12 @@ Result<TreeInput> TreeInput::open(const std::string& name, const std::string& su
     if (!shift) return fail(shift.error());
     Result<std::unique_ptr<chunks::TreeSource>> source = chunks::TreeSource::open(name, {*features, *shift});
     if (!source) return fail(std::move(source).error());
-    input.source_ = std::move(*source);
+    take(std::move(*source), 0);
     input.is_folder_ = true;
     return input;
   }
-  chunks::ArchiveBytes* archive = indexed;
-  if (*kind == TreeKind::archive) {
+  chunks::ArchiveBytes* archive = elsewhere;
+  if (archive == nullptr && *kind == TreeKind::archive) {
     Result<std::unique_ptr<chunks::ArchiveFile>> file = chunks::ArchiveFile::open(name);
     if (!file) return fail(std::move(file).error());
     input.archive_ = std::move(*file);
@@ -174,22 +171,34 @@ Result<TreeInput> TreeInput::open(const std::string& name, const std::string& su
     input.decoder_options_.end_offset = found->end;
     input.path_ = found->path;
   }
-  input.source_ = std::make_unique<chunks::ArchiveRange>(*archive, found->start, found->end);
+  take(std::make_unique<chunks::ArchiveRange>(*archive, found->start, found->end), found->end - found->start);
   return input;
 }
 
-int run_tree_make(Console& console, const TreeOptions& options, const std::string& archive, const std::string& folder) {
+int run_tree_make(const Settings& settings, const TreeOptions& options, const std::string& archive, const std::string& folder) {
+  ImageRun run(settings, 1);
   const Result<FeatureFlags> features = options.archive_features();
-  if (!features) return console.error(features.error());
+  if (!features) return run.console().error(features.error());
   const Result<chunks::UidShift> shift = options.shift(folder);
-  if (!shift) return console.error(shift.error());
-  Result<std::unique_ptr<chunks::TreeSource>> source = chunks::TreeSource::open(folder, {*features, *shift});
-  if (!source) return console.error(source.error());
-  const Result<chunks::ChunkId> id = chunks::write_archive_file(**source, chunks::digest_of(*features), archive);
-  if (!id) return console.error(id.error());
-  console.line(id->hex());
-  console.event({{"event", "made"}, {"archive", archive}, {"digest", id->hex()}});
-  return kDone;
+  if (!shift) return run.console().error(shift.error());
+  Result<std::unique_ptr<chunks::TreeSource>> tree = chunks::TreeSource::open(folder, {*features, *shift});
+  if (!tree) return run.console().error(tree.error());
+  const auto watch = std::make_shared<chunks::StreamWatch>();
+  chunks::WatchedStream source(std::move(*tree), 0, watch);
+  show_tree_progress(run, "make", folder, watch);
+  return run.run_beside(
+      [&] {
+        const Result<chunks::ChunkId> id = chunks::write_archive_file(source, chunks::digest_of(*features), archive);
+        if (!id) return run.console().error(id.error().within("make " + archive));
+        run.console().line(id->hex());
+        run.console().event({{"event", "made"},
+                             {"archive", archive},
+                             {"size", watch->bytes_read.load()},
+                             {"digest", id->hex()},
+                             {"seconds", run.seconds()}});
+        return kDone;
+      },
+      [&] { watch->is_stopped = true; });
 }
 
 int run_tree_extract(Console& console, const TreeOptions& options, TreeInput input, const std::string& folder) {
@@ -263,129 +272,6 @@ void add_extract_options(Command app, TreeOptions& options) {
   app.add_option("--what", options.what, "archive, archive-index, blob or blob-index, whatever the name says");
 }
 
-// Whether one of them lies in the other.
-static bool overlap(const std::string& one, const std::string& other) {
-  std::error_code error;
-  const std::filesystem::path a = std::filesystem::weakly_canonical(one, error) / "";
-  const std::filesystem::path b = std::filesystem::weakly_canonical(other, error) / "";
-  return !error && (a.string().starts_with(b.string()) || b.string().starts_with(a.string()));
-}
-
-// The same folder, by whatever name.
-static bool are_one(const std::string& one, const std::string& other) {
-  std::error_code error;
-  return std::filesystem::equivalent(one, other, error) && !error;
-}
-
-// Whether the target has something that is worth being read. A seed that was named is read as such.
-static bool has_seed_in_target(const TreeOptions& options) {
-  std::error_code error;
-  return options.seed_target && is_folder(options.target) && !std::filesystem::is_empty(options.target, error) && !error &&
-         std::ranges::none_of(options.seeds, [&](const std::string& seed) { return are_one(seed, options.target); });
-}
-
-static std::string temporary_folder() {
-  const char* chosen = std::getenv("TMPDIR");
-  return chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
-}
-
-// What lies in the target is copied, since it changes; nobody asked for that, so it neither fills the disk nor ends the run.
-static void add_target_as_seed(chunks::SeedMap& seeds, const TreeOptions& options, ImageRun& run,
-                               const std::function<void(Result<void>)>& then) {
-  const Result<chunks::UidShift> shift = options.shift(options.target);
-  if (!shift) return then(fail(shift.error()));
-  chunks::SeedMap::Folder folder{
-      .path = options.target, .shift = *shift, .spool_folder = temporary_folder(), .copies_all = true, .spool_bytes_max = 0};
-  std::error_code error;
-  if (const std::filesystem::space_info space = std::filesystem::space(folder.spool_folder, error); !error)
-    folder.spool_bytes_max = space.available / 2;
-  seeds.add_folder(folder, run.threads(), run.workers(), run.loop(), [&run, then](Result<void> added) {
-    if (!added) run.console().warning("what is replaced is no seed: " + added.error().message());
-    then({});
-  });
-}
-
-// One after the other, then goes on.
-static void add_tree_seeds(chunks::SeedMap& seeds, const TreeOptions& options, std::vector<std::string> paths, ImageRun& run,
-                           std::function<void(Result<void>)> then) {
-  if (paths.empty()) return has_seed_in_target(options) ? add_target_as_seed(seeds, options, run, then) : then({});
-  const std::string path = paths.front();
-  paths.erase(paths.begin());
-  auto next = [&seeds, &options, &run, paths = std::move(paths), then](Result<void> added) mutable {
-    if (!added) return then(std::move(added));
-    add_tree_seeds(seeds, options, std::move(paths), run, std::move(then));
-  };
-  if (!is_folder(path)) return seeds.add(path, run.threads(), run.workers(), run.loop(), std::move(next));
-  const Result<chunks::UidShift> shift = options.shift(path);
-  if (!shift) return then(fail(shift.error()));
-  const chunks::SeedMap::Folder folder{
-      .path = path, .shift = *shift, .spool_folder = temporary_folder(), .copies_all = overlap(path, options.target)};
-  seeds.add_folder(folder, run.threads(), run.workers(), run.loop(), std::move(next));
-}
-
-int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
-                  const std::string& subpath, const TreeWork& work) {
-  const Result<TreeKind> kind = tree_kind(name, options.what);
-  if (!kind || *kind != TreeKind::archive_index) {
-    Console console(settings.json);
-    if (!kind) return console.error(kind.error());
-    if (!std::ranges::all_of(options.seeds, is_folder))
-      return console.error(Error(ErrorKind::usage,
-                                 "--seed has chunks for an archive's index (.caidx); what is extracted here has no chunks, and "
-                                 "takes only folders with files like its own"));
-    Result<FetchedArchive> fetched = FetchedArchive();
-    if (*kind == TreeKind::archive && is_remote_place(name)) {
-      fetched = FetchedArchive::fetch(name, store);
-      if (!fetched) return console.error(fetched.error());
-    }
-    TreeOptions known = options;
-    if (fetched->is_here()) known.what = "archive";  // whatever its path here ends in
-    Result<TreeInput> input = TreeInput::open(fetched->is_here() ? fetched->path() : name, subpath, known, nullptr);
-    if (!input) return console.error(input.error());
-    return work(console, std::move(*input));
-  }
-  ImageRun run(settings, options.threads);
-  Result<OpenImage> image = open_image(name, store, run);
-  if (!image) return run.console().error(image.error());
-  const bool has_seeds = !options.seeds.empty() || has_seed_in_target(options);
-  chunks::SeedMap seeds(image->index, options.seed_cache);
-  chunks::IndexedArchive archive(std::move(image->index), *image->store, has_seeds ? &seeds : nullptr, run.workers(), run.loop());
-  // Only an extraction has its output for itself.
-  const bool extracts = !options.target.empty();
-  if (extracts)
-    run.show_progress("extract", [&](Progress& progress) {
-      const chunks::IndexedArchive::Counts counts = archive.so_far();
-      progress.title = options.target;
-      progress.bytes_total = archive.size();
-      progress.bytes_left = progress.bytes_total - std::min(progress.bytes_total, counts.fetched + counts.reused);
-      const std::uint64_t cached = run.cached_of(counts.fetched);
-      progress.note = text_of_origins(counts.fetched - cached, cached, counts.reused);
-    });
-  std::thread reader;
-  const auto start = [&](Result<void> seeded) {
-    if (!seeded) return (void)run.end_with(seeded.error());
-    if (has_seeds)
-      run.console().event(
-          {{"event", "seeded"}, {"seed_bytes_read", seeds.bytes_read()}, {"seed_bytes_known", seeds.bytes_known()}});
-    reader = std::thread([&] {
-      Result<TreeInput> input = TreeInput::open(name, subpath, options, &archive);
-      const int code = input ? work(run.console(), std::move(*input)) : run.console().error(input.error());
-      const chunks::IndexedArchive::Counts counts = archive.so_far();
-      if (extracts && code == kDone)
-        run.console().event({{"event", "read"},
-                             {"bytes_fetched", counts.fetched - run.cached_of(counts.fetched)},
-                             {"bytes_cached", run.cached_of(counts.fetched)},
-                             {"bytes_reused", counts.reused}});
-      run.loop().post([&run, code] { run.end(code); });
-    });
-  };
-  run.loop().post([&] { add_tree_seeds(seeds, options, options.seeds, run, start); });
-  const int code = run.run();
-  archive.cancel();  // after a signal, the reader still reads
-  if (reader.joinable()) reader.join();
-  return code;
-}
-
 static void add_text_command(Command image, const Settings& settings, std::function<int()>& command, std::string_view verb,
                              chunks::TreeText form, std::string_view about) {
   struct Options {
@@ -410,9 +296,9 @@ static void add_text_command(Command image, const Settings& settings, std::funct
   add_archive_options(app, o->tree);
   app.when_chosen([o, form, &settings, &command] {
     command = [o, form, &settings] {
-      return run_with_tree(settings, o->store, o->tree, o->name, o->subpath, [&](Console& console, TreeInput input) {
-        return run_tree_text(console, o->tree, std::move(input), form);
-      });
+      return run_with_tree(
+          settings, o->store, o->tree, o->name, o->subpath,
+          {"", [&](Console& console, TreeInput input) { return run_tree_text(console, o->tree, std::move(input), form); }});
     };
   });
 }

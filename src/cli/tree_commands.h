@@ -11,6 +11,7 @@
 #include "chunks/core/feature_flags.h"
 #include "chunks/driver/seed_cache.h"
 #include "chunks/driver/tree_archive.h"
+#include "chunks/driver/watched_stream.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/image_run.h"
@@ -59,9 +60,10 @@ void add_extract_options(Command app, TreeOptions& options);
 // A tree's archive on the way in: all of it or a sub-tree, from a file, an index, or a folder that is encoded on the way.
 class TreeInput {
  public:
-  // `indexed` is the archive of an index, which `name` then is; it outlives the input.
+  // `elsewhere` is an archive that is no file here, of which `name` is the index or the place; it outlives the input. `watch` may
+  // be null.
   static Result<TreeInput> open(const std::string& name, const std::string& subpath, const TreeOptions& options,
-                                chunks::ArchiveBytes* indexed);
+                                chunks::ArchiveBytes* elsewhere, std::shared_ptr<chunks::StreamWatch> watch);
 
   chunks::ArchiveStream& source() { return *source_; }
   const chunks::ArchiveDecoderOptions& decoder_options() const { return decoder_options_; }
@@ -78,12 +80,15 @@ class TreeInput {
 };
 
 // Opens a tree for reading and lets `work` have it, while chunks of an index come in from its stores.
-using TreeWork = std::function<int(Console&, TreeInput)>;
+struct TreeJob {
+  std::string progress;  // "extract", "digest": what the progress is called that is shown; "": standard output is the work's own
+  std::function<int(Console&, TreeInput)> work;
+};
 int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
-                  const std::string& subpath, const TreeWork& work);
+                  const std::string& subpath, const TreeJob& job);
 
 // `make X.catar DIR`. Prints the digest of the archive.
-int run_tree_make(Console& console, const TreeOptions& options, const std::string& archive, const std::string& folder);
+int run_tree_make(const Settings& settings, const TreeOptions& options, const std::string& archive, const std::string& folder);
 int run_tree_extract(Console& console, const TreeOptions& options, TreeInput input, const std::string& folder);
 int run_tree_text(Console& console, const TreeOptions& options, TreeInput input, chunks::TreeText form);
 // Of a sub-tree that is a regular file: of its bytes.

@@ -32,6 +32,7 @@ void RemoteAnswers::enqueue(const ChunkId& id, Known& known, Place place) {
   known.place = place;
   (place == Place::low ? low_ : high_).push_back(id);
   ++waiting_;
+  ++asked_;
 }
 
 std::optional<ChunkId> RemoteAnswers::poll_load() {

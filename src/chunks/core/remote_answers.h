@@ -40,6 +40,8 @@ class RemoteAnswers {
   std::optional<Answer> poll_answer();
 
   bool has_room() const { return waiting_ < limits_.waiting; }
+  // Ids so far; one that is to be answered twice counts twice.
+  std::uint64_t count_asked() const { return asked_; }
   bool is_idle() const { return waiting_ == 0 && taken_.empty(); }
 
  private:
@@ -66,6 +68,7 @@ class RemoteAnswers {
   // An id that moved from low to high stays in low_ and is passed over there.
   std::deque<ChunkId> low_, high_;
   std::size_t waiting_ = 0;
+  std::uint64_t asked_ = 0;
   std::deque<Taken> taken_;
   std::size_t loaded_bytes_ = 0;
   std::deque<ChunkId> answered_;

@@ -59,6 +59,8 @@ class RemoteClient {
   void finish() { is_finishing_ = true; }
 
   // --- pushing ---
+  // Chunks that the server has asked for.
+  std::uint64_t count_asked() const { return answers_.count_asked(); }
   void handle_piece_ready();
   void handle_file_end();
   void handle_chunk_loaded(const ChunkId& id, std::size_t size_bytes) { answers_.handle_loaded(id, size_bytes); }

@@ -50,15 +50,18 @@ struct FolderFile {
   struct stat status;
 };
 
-// `visit` sees every regular file of every chunk folder, `left` each folder behind its files.
-Result<void> walk_files(const std::string& path, const std::function<Result<void>(const FolderFile&)>& visit,
+// `visit` sees every regular file of every chunk folder, `left` each folder behind its files; `begun`, before, how many folders
+// there are.
+Result<void> walk_files(const std::string& path, const std::function<void(std::size_t folder_count)>& begun,
+                        const std::function<Result<void>(const FolderFile&)>& visit,
                         const std::function<void(int root, const std::string& folder)>& left) {
   Result<DirectoryPtr> root = open_folder(AT_FDCWD, path.c_str(), path);
   if (!root) return fail(root.error());
-  const Result<std::vector<std::string>> folders = names_in(root->get(), path);
+  Result<std::vector<std::string>> folders = names_in(root->get(), path);
   if (!folders) return fail(folders.error());
+  std::erase_if(*folders, [](const std::string& name) { return !is_chunk_folder(name); });
+  begun(folders->size());
   for (const std::string& folder : *folders) {
-    if (!is_chunk_folder(folder)) continue;
     const std::string full = fmt::format("{}/{}", path, folder);
     struct stat status{};
     if (::fstatat(::dirfd(root->get()), folder.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode)) continue;
@@ -90,7 +93,7 @@ bool is_temporary(const std::string& file_name) {
 
 Result<void> walk_local_store(const std::string& path, const std::function<Result<void>(const StoredChunk&)>& visit) {
   return walk_files(
-      path,
+      path, [](std::size_t) {},
       [&](const FolderFile& file) -> Result<void> {
         const std::optional<ChunkName> name = chunk_of(file.name);
         if (!name) return {};
@@ -124,14 +127,19 @@ Result<GarbageResult> collect_garbage(const std::string& path, const std::unorde
   const Result<StoreLock> lock = StoreLock::take(path, StoreLock::Kind::removing);
   if (!lock) return fail(lock.error());
   GarbageResult result;
+  GarbageWatch nobody_looks;
+  GarbageWatch& watch = options.watch != nullptr ? *options.watch : nobody_looks;
   const auto remove = [&](const FolderFile& file) -> Result<void> {
     if (!options.dry_run && ::unlinkat(file.folder, file.name.c_str(), 0) != 0)
       return fail(Error::from_errno(errno, "remove " + file.full));
     return {};
   };
   const Result<void> walked = walk_files(
-      path,
+      path, [&](std::size_t folder_count) { watch.folders_total = folder_count; },
       [&](const FolderFile& file) -> Result<void> {
+        if (watch.is_stopped)
+          return fail(ErrorKind::cancelled, fmt::format("interrupted; {} chunks are gone", result.removed_chunks));
+        watch.bytes_seen += static_cast<std::uint64_t>(file.status.st_size);
         const std::optional<ChunkName> name = chunk_of(file.name);
         if (name && wanted.contains(name->id)) {
           ++result.remaining_chunks;
@@ -139,6 +147,7 @@ Result<GarbageResult> collect_garbage(const std::string& path, const std::unorde
         }
         if (name) {
           ++result.removed_chunks;
+          ++watch.removed_chunks;
           result.removed_bytes += static_cast<std::uint64_t>(file.status.st_size);
           return remove(file);
         }
@@ -149,6 +158,7 @@ Result<GarbageResult> collect_garbage(const std::string& path, const std::unorde
       [&](int root, const std::string& folder) {
         // Fails where something is left in it, which is what is wanted.
         if (!options.dry_run && ::unlinkat(root, folder.c_str(), AT_REMOVEDIR) == 0) ++result.removed_folders;
+        ++watch.folders_done;
       });
   if (!walked) return fail(walked.error());
   return result;

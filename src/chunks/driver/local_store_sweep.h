@@ -3,6 +3,7 @@
 // defect left out), 8.4.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -41,10 +42,20 @@ class StoreLock {
   int descriptor_;
 };
 
+// How far a removal is, for other threads to see, one of which may end it.
+struct GarbageWatch {
+  std::atomic<std::uint64_t> folders_total = 0;  // 0: not known yet
+  std::atomic<std::uint64_t> folders_done = 0;
+  std::atomic<std::uint64_t> bytes_seen = 0;  // of files, those that stay too
+  std::atomic<std::uint64_t> removed_chunks = 0;
+  std::atomic<bool> is_stopped = false;  // set it, and what is left stays: ErrorKind::cancelled
+};
+
 struct GarbageOptions {
   bool dry_run = false;
   // Left-overs of crashed writers (theirs and ours) go when they were last written before this, in seconds since 1970.
   std::int64_t temporary_before_seconds = 0;
+  GarbageWatch* watch = nullptr;  // may be null
 };
 struct GarbageResult {
   std::uint64_t removed_chunks = 0;

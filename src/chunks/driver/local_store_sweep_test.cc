@@ -51,6 +51,25 @@ TEST_F(LocalStoreSweep, WhatNoIndexNamesGoesInEitherFormAndWithItItsFolder) {
   EXPECT_FALSE(std::filesystem::exists(gone_raw));
 }
 
+TEST_F(LocalStoreSweep, WhoWatchesARemovalSeesItAndCanEndIt) {
+  const std::string kept = add("kept", true);
+  const std::string gone = add("gone", true);
+  GarbageWatch watch;
+  watch.is_stopped = true;
+  const Result<GarbageResult> stopped = collect_garbage(store_, {}, {.watch = &watch});
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().kind(), ErrorKind::cancelled);
+  EXPECT_TRUE(std::filesystem::exists(kept) && std::filesystem::exists(gone));
+  EXPECT_EQ(watch.folders_total, 2u);
+  EXPECT_EQ(watch.folders_done, 0u);
+
+  GarbageWatch whole;
+  ASSERT_TRUE(collect_garbage(store_, {id_of("kept")}, {.watch = &whole}));
+  EXPECT_EQ(whole.folders_done, 2u);
+  EXPECT_EQ(whole.bytes_seen, 8u);
+  EXPECT_EQ(whole.removed_chunks, 1u);
+}
+
 // casync.md 5: the original also walks the folder above the store.
 TEST_F(LocalStoreSweep, NothingBesideTheStoreIsTouched) {
   std::filesystem::create_directory(store_);

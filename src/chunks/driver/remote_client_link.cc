@@ -60,8 +60,10 @@ void RemoteClientLink::handle_heard() {
 
 void RemoteClientLink::handle_message(const wire::Message& message) {
   const std::shared_ptr<bool> alive = alive_;
+  const std::uint64_t asked_before = session_.count_asked();
   const Result<PayloadUse> use = session_.handle_frame(scheduler_.now(), message);
   if (!use) return fail_with(use.error());
+  if (session_.count_asked() > asked_before) user_.handle_asked(session_.count_asked() - asked_before);
   if (*use == PayloadUse::piece) user_.handle_piece(std::get<wire::Piece>(message).data);
   if (*use == PayloadUse::chunk) {
     const wire::Chunk& chunk = std::get<wire::Chunk>(message);
@@ -124,6 +126,7 @@ void RemoteClientLink::perform(RemoteWork work) {
     GODWIT_CHECK(!found.empty());
     TravellingChunk& stored = found.mapped();
     Bytes head = wire::chunk_head(chunk->id, stored.compressed, stored.data.size());
+    user_.handle_chunk_sent(stored.data.size());
     link_->send(std::move(head), std::move(stored.data));
   } else {
     GODWIT_CHECK(std::holds_alternative<End>(work));

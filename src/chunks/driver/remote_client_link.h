@@ -29,6 +29,9 @@ class RemoteClientUser {
 
   // Pushing: the next 1 … wire::kPieceSizeMax bytes of the file; none at its end.
   virtual void read_piece(net::Done<Bytes> done) { done(Bytes{}); }
+  // The peer wants this many chunks more, each of which is then loaded and sent in its turn.
+  virtual void handle_asked(std::size_t) {}
+  virtual void handle_chunk_sent(std::size_t size_bytes) { (void)size_bytes; }
   // ErrorKind::not_found where it is not there; other errors end the session.
   virtual void load_chunk(const ChunkId&, net::Done<TravellingChunk> done) { done(fail(ErrorKind::not_found, "")); }
 

@@ -86,9 +86,41 @@ TEST(RemotePush, ACutPushGoesOnAndSendsNothingThatIsStored) {
     ++resumed;
     ASSERT_TRUE(*scene.result) << scene.result->error().message();
     EXPECT_EQ(scene.file("far.caibx"), scene.file("near.caibx"));
+    // What was lost on the way counts twice, what nobody got to send the first time does not.
+    const RemoteCounts counts = scene.transfer->so_far();
+    EXPECT_GE(counts.chunks_sent, scene.ids.size());
+    EXPECT_EQ(counts.chunks_asked, counts.chunks_sent);
+    EXPECT_EQ(counts.file_bytes, scene.file("near.caibx").size());
     EXPECT_EQ(std::ranges::count(scene.stored(), false), 0);
   }
   EXPECT_GT(resumed, 0) << "no push was cut in its midst: it tests nothing";
+}
+
+TEST(RemotePush, WhatWasAskedForAndSentIsCounted) {
+  PushScene scene(11);
+  // The far end has every other chunk.
+  std::uint64_t bytes = 0;
+  std::size_t there = 0;
+  for (std::size_t i = 0; i < scene.ids.size(); ++i) {
+    Bytes chunk = *sim::wait_for<Bytes>(
+        scene.world, [&](Done<Bytes> done) { scene.near_blobs->get(chunk_name(scene.ids[i], true), 1 << 20, std::move(done)); });
+    if (i % 2 == 1) {
+      bytes += chunk.size();
+      continue;
+    }
+    ++there;
+    (void)sim::wait_for<bool>(scene.world, [&](Done<bool> done) {
+      scene.far_blobs->put(chunk_name(scene.ids[i], true), std::move(chunk), std::move(done));
+    });
+  }
+  scene.push(scene.connector(1));
+  ASSERT_TRUE(scene.world.run_until([&] { return scene.result.has_value(); }, kLong)) << scene.world.report();
+  ASSERT_TRUE(*scene.result) << scene.result->error().message();
+  const RemoteCounts counts = scene.transfer->so_far();
+  EXPECT_EQ(counts.file_bytes, scene.file("near.caibx").size());
+  EXPECT_EQ(counts.chunks_asked, scene.ids.size() - there);
+  EXPECT_EQ(counts.chunks_sent, scene.ids.size() - there);
+  EXPECT_EQ(counts.chunk_bytes, bytes);
 }
 
 TEST(RemotePush, ACutBeforeAnythingWasAskedForIsTheEnd) {

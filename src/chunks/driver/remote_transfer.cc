@@ -40,6 +40,8 @@ class Transfer : public RemoteTransfer, public RemoteClientUser {
     });
   }
 
+  RemoteCounts so_far() const override { return counts_; }
+
  protected:
   RemoteClientLink& link() { return *link_; }
 
@@ -52,6 +54,7 @@ class Transfer : public RemoteTransfer, public RemoteClientUser {
   std::unique_ptr<RemoteClientLink> link_;
 
  protected:
+  RemoteCounts counts_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -62,6 +65,7 @@ class Download final : public Transfer {
 
   void finish() { link().finish(); }
   void handle_piece(ConstBytes data) override {
+    counts_.file_bytes += data.size();
     if (Result<void> taken = sink_(data); !taken) link().give_up(taken.error());
   }
 
@@ -85,17 +89,21 @@ class Upload final : public Transfer {
             }
           *bytes = file->read(wire::kPieceSizeMax);
         },
-        [bytes, done = std::move(done), alive = alive_]() mutable {
-          if (*alive) done(std::move(*bytes));
+        [this, bytes, done = std::move(done), alive = alive_]() mutable {
+          if (!*alive) return;
+          if (*bytes) counts_.file_bytes += (*bytes)->size();
+          done(std::move(*bytes));
         });
   }
 
-  bool was_asked() const { return was_asked_; }
+  bool was_asked() const { return counts_.chunks_asked > 0; }
 
-  void load_chunk(const ChunkId& id, Done<TravellingChunk> done) override {
-    was_asked_ = true;
-    load(Load{id, 0, true}, std::move(done));
+  void handle_asked(std::size_t count) override { counts_.chunks_asked += count; }
+  void handle_chunk_sent(std::size_t size_bytes) override {
+    ++counts_.chunks_sent;
+    counts_.chunk_bytes += size_bytes;
   }
+  void load_chunk(const ChunkId& id, Done<TravellingChunk> done) override { load(Load{id, 0, true}, std::move(done)); }
 
  private:
   struct Load {
@@ -133,7 +141,6 @@ class Upload final : public Transfer {
   std::shared_ptr<RemoteFile> file_ = std::make_shared<RemoteFile>();
   std::shared_ptr<ChunkVerifier> verifier_ = std::make_shared<ChunkVerifier>();
   bool is_open_ = false;
-  bool was_asked_ = false;
 };
 
 Result<std::unique_ptr<Upload>> start_upload(net::Scheduler& scheduler, net::Workers& workers, RemoteConnection connection,
@@ -157,6 +164,17 @@ class Uploads final : public RemoteTransfer {
         done_(std::move(done)) {}
   ~Uploads() override { scheduler_.cancel(timer_); }
 
+  RemoteCounts so_far() const override {
+    RemoteCounts counts = before_;
+    if (!present_ || timer_.value != 0) return counts;
+    const RemoteCounts now = present_->so_far();
+    counts.file_bytes = now.file_bytes;  // all of it goes again
+    counts.chunks_asked += now.chunks_asked;
+    counts.chunks_sent += now.chunks_sent;
+    counts.chunk_bytes += now.chunk_bytes;
+    return counts;
+  }
+
   Result<void> start() {
     ++sessions_;
     Result<RemoteConnection> connection = connector_();
@@ -174,6 +192,9 @@ class Uploads final : public RemoteTransfer {
         !result && (result.error().kind() == ErrorKind::connection_lost || result.error().kind() == ErrorKind::timed_out);
     if (!was_cut || !present_->was_asked() || sessions_ == kPushSessionsMax)
       return std::exchange(done_, nullptr)(std::move(result));
+    // What was asked for and not sent will be asked for again.
+    before_ = so_far();
+    before_.chunks_asked = before_.chunks_sent;
     // The upload that says this goes in the timer's turn.
     timer_ = scheduler_.schedule(scheduler_.now() + pause_, [this] {
       timer_ = {};
@@ -189,6 +210,7 @@ class Uploads final : public RemoteTransfer {
   Done<void> done_;
   net::TimerId timer_;
   unsigned sessions_ = 0;
+  RemoteCounts before_;  // of the sessions that were cut
   std::unique_ptr<Upload> present_;
 };
 

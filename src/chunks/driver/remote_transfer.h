@@ -2,6 +2,7 @@
 // 2.5 – 2.7. A pushed file is there at the remote when `done` comes without error, and not otherwise.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,10 +12,19 @@
 
 namespace godwit::chunks {
 
+// What has gone to the remote so far, or come from it; of a push over several connections, over all of them.
+struct RemoteCounts {
+  std::uint64_t file_bytes = 0;    // of the index or archive
+  std::uint64_t chunks_asked = 0;  // by the remote, which has the others
+  std::uint64_t chunks_sent = 0;
+  std::uint64_t chunk_bytes = 0;  // of those that were sent, as they travel
+};
+
 // Ends what it does when it goes.
 class RemoteTransfer {
  public:
   virtual ~RemoteTransfer() = default;
+  virtual RemoteCounts so_far() const = 0;
 };
 
 struct RemoteUpload {
