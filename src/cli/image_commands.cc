@@ -82,12 +82,11 @@ void add_extract(Command group, const Settings& settings, std::function<int()>& 
   app.add_option("SUBPATH", o->subpath, "only this node of the tree, put into OUTPUT under its own name");
   add_read_options(app, o->store);
   app.add_option("--seed", o->seeds,
-                 "a file or device, of a tree also a folder, that may hold some of the chunks, or whole files; with its index, "
+                 "a file, device or folder that may hold some of the chunks, of a tree also whole files; with its index, "
                  "X.caibx:FILE (or X.caibx, for the file X), it is not read first; may be repeated");
   add_yes_no(app, "--seed-output", o->seed_output, "use the file that is replaced as a seed, or the tree (default yes)");
   app.add_option("--seed-cache", o->seed_cache,
-                 "the folder in which the chunks of seeds that are files (not devices, not folders) are kept from run to run, or "
-                 "no (default: GODWIT_CACHE/seeds, else "
+                 "the folder in which the chunks of seeds are kept from run to run, or no (default: GODWIT_CACHE/seeds, else "
                  "XDG_CACHE_HOME/godwit/seeds, else ~/.cache/godwit/seeds)");
   app.add_flag("--in-place", o->in_place, "write into OUTPUT itself what differs; after an interruption, go on where it stopped");
   add_yes_no(app, "--punch-holes", o->punch_holes, "leave out zeros (default yes)");

@@ -13,8 +13,8 @@
 #include "chunks/driver/extract_blob.h"
 #include "chunks/driver/seed_cache.h"
 #include "cli/image_places.h"
+#include "cli/image_seeds.h"
 #include "cli/tree_run.h"
-#include "cli/user_cache.h"
 #include "host/quantity.h"
 
 namespace godwit::cli {
@@ -36,26 +36,6 @@ constexpr std::uint64_t kDigestStepBytes = 16 * 1024 * 1024;
 bool is_regular_with_content(const std::string& path) {
   struct stat status{};
   return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0;
-}
-
-// Adds the seeds one after the other, then goes on.
-void add_seeds(chunks::SeedMap& seeds, std::vector<std::string> paths, ImageRun& run, std::function<void(Result<void>)> then) {
-  if (paths.empty()) return then({});
-  const std::string path = paths.front();
-  paths.erase(paths.begin());
-  seeds.add(path, run.threads(), run.workers(), run.loop(),
-            [&seeds, &run, paths = std::move(paths), then = std::move(then)](Result<void> added) mutable {
-              if (!added) return then(std::move(added));
-              add_seeds(seeds, std::move(paths), run, std::move(then));
-            });
-}
-
-// Where the chunks of seeds are kept from run to run; nothing where they are not.
-std::optional<chunks::SeedCache> seed_cache_of(const std::string& chosen) {
-  if (chosen == "no") return std::nullopt;
-  const std::string folder = !chosen.empty() ? chosen : user_cache_folder("seeds");
-  if (folder.empty()) return std::nullopt;
-  return chunks::SeedCache(folder);
 }
 
 void show_extract_progress(ImageRun& run, const std::string& what, const std::string& title, const chunks::ExtractBlob& extract,
@@ -117,7 +97,7 @@ int run_image_extract(const Settings& settings, const ExtractOptions& options) {
                               run.workers());
   if (!to_stdout) show_extract_progress(run, "extract", options.output, extract, index.blob_size());
   run.loop().post([&] {
-    add_seeds(seed_map, seeds, run, [&](Result<void> added) {
+    add_seeds(seed_map, seeds, options.tree, false, run, [&](Result<void> added) {
       if (!added) return (void)run.end_with(added.error());
       extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
         if (!done) return (void)run.end_with(done.error().within("extract " + options.index));

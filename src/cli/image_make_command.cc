@@ -148,7 +148,7 @@ Result<std::unique_ptr<chunks::MakeBlob>> Input::make_index(const std::string& i
                                                             const chunks::MakeBlobOptions& make, ImageRun& run) {
   if (!kept) return chunks::MakeBlob::create(std::move(bytes), index, store, make, run.workers(), run.loop());
   auto chunks_of_tree =
-      std::make_unique<chunks::ArchiveChunks>(std::move(tree), kept->cache, store, make.stream, run.workers(), run.loop());
+      std::make_unique<chunks::ArchiveChunks>(std::move(tree), kept->cache, &store, make.stream, run.workers(), run.loop());
   return chunks::MakeBlob::create(std::move(chunks_of_tree), 0666, index, store, make, run.workers());
 }
 

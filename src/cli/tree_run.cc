@@ -3,9 +3,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -14,6 +11,7 @@
 #include "chunks/driver/indexed_archive.h"
 #include "chunks/driver/seed.h"
 #include "cli/image_places.h"
+#include "cli/image_seeds.h"
 #include "host/quantity.h"
 
 namespace godwit::cli {
@@ -34,66 +32,6 @@ void show_tree_progress(ImageRun& run, const std::string& what, const std::strin
     progress.bytes_left = progress.bytes_total - done;
     if (note) progress.note = note();
   });
-}
-
-// Whether one of them lies in the other.
-static bool overlap(const std::string& one, const std::string& other) {
-  std::error_code error;
-  const std::filesystem::path a = std::filesystem::weakly_canonical(one, error) / "";
-  const std::filesystem::path b = std::filesystem::weakly_canonical(other, error) / "";
-  return !error && (a.string().starts_with(b.string()) || b.string().starts_with(a.string()));
-}
-
-// The same folder, by whatever name.
-static bool are_one(const std::string& one, const std::string& other) {
-  std::error_code error;
-  return std::filesystem::equivalent(one, other, error) && !error;
-}
-
-// Whether the target has something that is worth being read. A seed that was named is read as such.
-static bool has_seed_in_target(const TreeOptions& options) {
-  std::error_code error;
-  return options.seed_target && is_folder(options.target) && !std::filesystem::is_empty(options.target, error) && !error &&
-         std::ranges::none_of(options.seeds, [&](const std::string& seed) { return are_one(seed, options.target); });
-}
-
-static std::string temporary_folder() {
-  const char* chosen = std::getenv("TMPDIR");
-  return chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
-}
-
-// What lies in the target is copied, since it changes; nobody asked for that, so it neither fills the disk nor ends the run.
-static void add_target_as_seed(chunks::SeedMap& seeds, const TreeOptions& options, ImageRun& run,
-                               const std::function<void(Result<void>)>& then) {
-  const Result<chunks::UidShift> shift = options.shift(options.target);
-  if (!shift) return then(fail(shift.error()));
-  chunks::SeedMap::Folder folder{
-      .path = options.target, .shift = *shift, .spool_folder = temporary_folder(), .copies_all = true, .spool_bytes_max = 0};
-  std::error_code error;
-  if (const std::filesystem::space_info space = std::filesystem::space(folder.spool_folder, error); !error)
-    folder.spool_bytes_max = space.available / 2;
-  seeds.add_folder(folder, run.threads(), run.workers(), run.loop(), [&run, then](Result<void> added) {
-    if (!added) run.console().warning("what is replaced is no seed: " + added.error().message());
-    then({});
-  });
-}
-
-// One after the other, then goes on.
-static void add_tree_seeds(chunks::SeedMap& seeds, const TreeOptions& options, std::vector<std::string> paths, ImageRun& run,
-                           std::function<void(Result<void>)> then) {
-  if (paths.empty()) return has_seed_in_target(options) ? add_target_as_seed(seeds, options, run, then) : then({});
-  const std::string path = paths.front();
-  paths.erase(paths.begin());
-  auto next = [&seeds, &options, &run, paths = std::move(paths), then](Result<void> added) mutable {
-    if (!added) return then(std::move(added));
-    add_tree_seeds(seeds, options, std::move(paths), run, std::move(then));
-  };
-  if (!is_folder(path)) return seeds.add(path, run.threads(), run.workers(), run.loop(), std::move(next));
-  const Result<chunks::UidShift> shift = options.shift(path);
-  if (!shift) return then(fail(shift.error()));
-  const chunks::SeedMap::Folder folder{
-      .path = path, .shift = *shift, .spool_folder = temporary_folder(), .copies_all = overlap(path, options.target)};
-  seeds.add_folder(folder, run.threads(), run.workers(), run.loop(), std::move(next));
 }
 
 namespace {
@@ -137,7 +75,9 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
   ImageRun run(settings, options.threads);
   Result<OpenImage> image = open_image(name, store, run);
   if (!image) return run.console().error(image.error());
-  const bool has_seeds = !options.seeds.empty() || has_seed_in_target(options);
+  const bool has_target = has_seed_in_target(options);
+  const bool has_seeds = !options.seeds.empty() || has_target;
+  if (has_seeds) chunks::raise_descriptor_limit();
   chunks::SeedMap seeds(image->index, options.seed_cache);
   chunks::IndexedArchive archive(std::move(image->index), *image->store, has_seeds ? &seeds : nullptr, run.workers(), run.loop());
   const auto watch = std::make_shared<chunks::StreamWatch>();
@@ -157,6 +97,10 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
       Result<TreeInput> input = TreeInput::open(name, subpath, options, &archive, watch);
       const int code = input ? job.work(run.console(), std::move(*input)) : run.console().error(input.error());
       const chunks::IndexedArchive::Counts counts = archive.so_far();
+      // Who has seeds has them again: what was made is the next one.
+      if (!options.target.empty() && code == kDone && has_seeds && subpath.empty() && options.seed_cache != nullptr)
+        if (const Result<chunks::UidShift> shift = options.shift(options.target); shift)
+          chunks::remember_extracted_tree(*options.seed_cache, options.target, *shift, archive.index());
       if (!job.progress.empty() && code == kDone)
         run.console().event({{"event", "read"},
                              {"bytes_fetched", counts.fetched - run.cached_of(counts.fetched)},
@@ -165,7 +109,7 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
       run.loop().post([&run, code] { run.end(code); });
     });
   };
-  run.loop().post([&] { add_tree_seeds(seeds, options, options.seeds, run, start); });
+  run.loop().post([&] { add_seeds(seeds, options.seeds, options, has_target, run, start); });
   const int code = run.run();
   archive.cancel();  // after a signal, the reader still reads
   if (reader.joinable()) reader.join();

@@ -10,10 +10,11 @@ godwit=$(realpath "${1:?usage: tree_seeds_test.sh GODWIT}")
 mounted=
 clean_up_more() {
   cd /
-  ! mountpoint -q "$work/small" || umount "$work/small"
+  for mounted_too in "$work/small" "$work/tiny"; do ! mountpoint -q "$mounted_too" || umount "$mounted_too"; done
   [ -z "$mounted" ] || umount "$work/xfs"
 }
 unset CASYNC_STORE
+export GODWIT_CACHE=$work/user
 [ "$(id -u)" = 0 ] || skip "only root mounts a loop device"
 needs mkfs.xfs mountpoint openssl
 truncate -s 600M "$work/image"
@@ -136,8 +137,9 @@ expect_tree linked
 gone linked other
 
 echo "- a seed folder is read where it lies, not copied first"
-mkdir "$work/small" "$work/empty"
+mkdir "$work/small" "$work/tiny" "$work/empty"
 mount -t tmpfs -o size=1m none "$work/small"
+mount -t tmpfs -o size=16k none "$work/tiny"
 TMPDIR=$work/small "$godwit" image extract "$work/t.caidx" read --seed seed --store "$work/empty" --reflink=no
 expect_tree read
 # But for one that changes on the way: a file goes before it is wanted under another name.
@@ -148,7 +150,7 @@ gone read
 
 echo "- what is replaced is a seed, also of a tree"
 extract over
-"$godwit" image extract "$work/t.caidx" over --store "$work/empty"
+TMPDIR=$work/small "$godwit" image extract "$work/t.caidx" over --store "$work/empty"  # larger files are not copied there
 expect_tree over
 fails_with "--seed-output=no leaves it alone" "is not in the store" \
   "$godwit" image extract "$work/t.caidx" over --store "$work/empty" --seed-output=no
@@ -160,7 +162,7 @@ random_bytes 40000000 | tail -c 100000 >next/new
 printf changed | dd of=next/big conv=notrunc bs=1 seek=10000000 status=none
 next=$("$godwit" image make "$work/next.caidx" next --store "$work/next.castr" --no-sync)
 (cd "$work/castr" && find . -name '*.cacnk') | (cd "$work/next.castr" && xargs rm -f)
-"$godwit" image extract "$work/next.caidx" over --store "$work/next.castr" --json >"$work/out"
+"$godwit" image extract "$work/next.caidx" over --store "$work/next.castr" --seed-cache=no --json >"$work/out"
 [ "$(digest over)" = "$next" ] || die "another tree from the one that was replaced"
 [ "$(sed -n 's/.*"seed_bytes_read":\([0-9]*\).*/\1/p' "$work/out")" -gt 30000000 ] || die "it does not say what it read: $(cat "$work/out")"
 gone over
@@ -168,7 +170,7 @@ extract over
 casync extract --store="$work/next.castr" "$work/next.caidx" over
 [ "$(digest over)" = "$next" ] || die "another tree under the name casync"
 # The copy of it has no room: the seed is given up, and the store has all.
-TMPDIR=$work/small extract over 2>"$work/said"
+TMPDIR=$work/tiny extract over 2>"$work/said"
 expect_tree over
 grep -q "warning: what is replaced is no seed" "$work/said" || die "nothing is said of a seed that was given up: $(cat "$work/said")"
 # Nothing there: nothing read.
@@ -192,6 +194,51 @@ cached
 cached --seed-cache=no
 [ "$(said seed_bytes_read)" -gt 30000000 ] || die "--seed-cache=no knows a seed"
 gone again
+
+echo "- and so is what a folder holds, to the tree and to a blob, and whoever changes is read"
+folder() {  # READ_MIN READ_MAX INDEX OUTPUT: from a seed that is read so much
+  "$godwit" image extract "$3" "$4" --store "$work/empty" --seed seed --seed-output=no --seed-cache="$work/folders" --json >"$work/out"
+  local read
+  read=$(said seed_bytes_read)
+  [ "$read" -ge "$1" ] && [ "$read" -le "$2" ] || die "of a seed folder $read bytes were read, not $1 to $2"
+}
+cp -a seed keep
+folder 30000000 99000000 "$work/t.caidx" again
+folder 0 0 "$work/t.caidx" again2
+expect_tree again2
+"$godwit" image make "$work/big.caibx" seed/big --store "$work/blob.castr" --no-digest --no-sync
+rm -rf "$work/folders"
+# Where the blob begins in the middle of a chunk of the archive, and where it ends, the store has to help.
+fails_with "a blob's ends are not in a folder's archive" "is not in the store" \
+  "$godwit" image extract "$work/big.caibx" "$work/big" --store "$work/empty" --seed seed --seed-cache="$work/folders"
+rm -rf "$work/folders"
+for limits in "30000000 99000000" "0 0"; do
+  "$godwit" image extract "$work/big.caibx" "$work/big" --store "$work/blob.castr" --seed seed --seed-output=no \
+    --seed-cache="$work/folders" --json >"$work/out"
+  cmp -s "$work/big" seed/big || die "another blob from a seed folder"
+  [ "$(said seed_bytes_read)" -ge "${limits% *}" ] && [ "$(said seed_bytes_read)" -le "${limits#* }" ] || die "read: $(cat "$work/out")"
+  [ "$(said bytes_fetched)" -lt 1000000 ] || die "a folder has little of a blob that lies in it: $(cat "$work/out")"
+done
+folder 30000000 99000000 "$work/t.caidx" again2  # another archive: a blob's has no attributes
+# Bytes that change, with the time that was: the chunks around them are read, and come from the store.
+printf changed | dd of=seed/sub/odd conv=notrunc bs=1 seek=5000000 status=none
+touch -d @1500000000 seed/sub/odd
+extract again2 --seed seed --seed-output=no --seed-cache="$work/folders"
+expect_tree again2
+[ "$(said seed_bytes_read)" -gt 9000000 ] && [ "$(said seed_bytes_read)" -lt 11000000 ] || die "of a changed file was read: $(cat "$work/out")"
+gone seed again again2 && mv keep seed
+
+echo "- a tree that was made with seeds is one that is known, also the one that is replaced"
+for round in 1 2 3; do
+  extract over --seed-cache="$work/over"
+  expect_tree over
+  case $round in
+    1) [ -z "$(grep seeded "$work/out")" ] || die "an empty folder is read as a seed" ;;
+    2) [ "$(said seed_bytes_read)" -gt 30000000 ] || die "what was replaced was not read: $(cat "$work/out")" ;;
+    3) [ "$(said seed_bytes_read)" = 0 ] || die "what was made is read again: $(cat "$work/out")" ;;
+  esac
+done
+gone over
 
 echo "- between two file systems: copies"
 extract "$work/across" --seed seed --hardlink=yes

@@ -79,4 +79,25 @@ Result<std::uint64_t> ArchiveCutter::read_to_cut() {
   }
 }
 
+Result<std::vector<KnownChunk>> known_chunks_of(LazyArchiveTree& tree, const CutRule& rule, const Index& index) {
+  ArchivePieces pieces(tree);
+  std::vector<KnownChunk> known;
+  for (std::size_t i = 0; i < index.entries.size(); ++i) {
+    const std::uint64_t length = index.length_of(i);
+    if (Result<void> looked = pieces.look_ahead(length + 1); !looked) return fail(std::move(looked).error());
+    if (pieces.known() < length) break;
+    const std::optional<Sha256> start = pieces.print(std::min(rule.first_tested(), pieces.known()));
+    const std::optional<Sha256> whole = pieces.print(length);
+    if (start && whole)
+      known.push_back({.start = start_of(*start), .print = *whole, .length = length, .id = index.entries[i].id});
+    pieces.drop(length);
+    if (i + 1 < index.entries.size() || !pieces.ends_at(0)) continue;
+    std::ranges::sort(known);
+    const auto twice = std::ranges::unique(known);
+    known.erase(twice.begin(), twice.end());
+    return known;
+  }
+  return fail(ErrorKind::invalid, "the tree is not what the index is of");
+}
+
 }  // namespace godwit::chunks

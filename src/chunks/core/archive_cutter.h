@@ -11,6 +11,7 @@
 #include "chunks/core/candidate_scan.h"
 #include "chunks/core/cut_rule.h"
 #include "chunks/core/encoder_cache.h"
+#include "chunks/core/index.h"
 
 namespace godwit::chunks {
 
@@ -30,9 +31,11 @@ class ArchiveCutter {
     std::optional<Prints> prints;
   };
 
-  // Borrows both for its own life. `known` was cut by the same rule, is sorted, and all of its chunks can be had.
-  ArchiveCutter(LazyArchiveTree& tree, const CutRule& rule, const std::vector<KnownChunk>& known)
-      : rule_(rule), scan_(rule), known_(known), pieces_(tree) {}
+  // Borrows both for its own life, and the watcher, which may be null. `known` was cut by the same rule, is sorted, and all of
+  // its chunks can be had.
+  ArchiveCutter(LazyArchiveTree& tree, const CutRule& rule, const std::vector<KnownChunk>& known,
+                ArchiveWatcher* watcher = nullptr)
+      : rule_(rule), scan_(rule), known_(known), pieces_(tree, watcher) {}
 
   // Nothing at the archive's end. After an error it is spent.
   Result<std::optional<Chunk>> next();
@@ -48,5 +51,9 @@ class ArchiveCutter {
   std::uint64_t offset_ = 0;
   std::vector<std::uint32_t> found_;
 };
+
+// By what the chunks of an archive that was cut in this way are known the next time; no file is read for it, but where a chunk
+// has too many. Sorted. ErrorKind::invalid if the archive is not as long as they say.
+Result<std::vector<KnownChunk>> known_chunks_of(LazyArchiveTree& tree, const CutRule& rule, const Index& index);
 
 }  // namespace godwit::chunks

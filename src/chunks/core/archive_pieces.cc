@@ -50,6 +50,8 @@ Result<void> ArchivePieces::look_ahead(std::uint64_t length) {
       break;
     }
     if (const ConstBytes records = (*part)->records; !records.empty()) {
+      if (watcher_ != nullptr)
+        if (Result<void> watched = watcher_->watch_records(records); !watched) return watched;
       Piece piece;
       piece.length = records.size();
       piece.records = to_bytes(records);
@@ -57,6 +59,7 @@ Result<void> ArchivePieces::look_ahead(std::uint64_t length) {
       known_ += records.size();
     }
     if ((*part)->payload_size == 0) continue;
+    if (watcher_ != nullptr) watcher_->watch_payload((*part)->payload_size);
     Piece piece;
     piece.length = (*part)->payload_size;
     piece.is_payload = true;

@@ -13,13 +13,24 @@
 
 namespace godwit::chunks {
 
+// Who wants to know where in the archive what lies: is told all of it once, in order, when it becomes known.
+class ArchiveWatcher {
+ public:
+  virtual ~ArchiveWatcher() = default;
+  // The next bytes, which are no file's.
+  virtual Result<void> watch_records(ConstBytes bytes) = 0;
+  // So many of the file that the tree has entered last.
+  virtual void watch_payload(std::uint64_t size) = 0;
+};
+
 class ArchivePieces {
  public:
   // Files that are open at once. When there are more, the first of them is read.
   static constexpr std::size_t kOpenFilesMax = 256;
 
-  // Borrows the tree for its own life.
-  explicit ArchivePieces(LazyArchiveTree& tree) : tree_(tree), encoder_(tree) {}
+  // Borrows the tree for its own life, and the watcher, which may be null.
+  explicit ArchivePieces(LazyArchiveTree& tree, ArchiveWatcher* watcher = nullptr)
+      : tree_(tree), encoder_(tree), watcher_(watcher) {}
 
   // Looks ahead until `length` bytes are known, or all to the end.
   Result<void> look_ahead(std::uint64_t length);
@@ -55,6 +66,7 @@ class ArchivePieces {
 
   LazyArchiveTree& tree_;
   ArchiveEncoder encoder_;
+  ArchiveWatcher* watcher_;
   std::deque<Piece> pieces_;
   std::uint64_t known_ = 0;
   bool ended_ = false;

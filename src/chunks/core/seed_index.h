@@ -12,7 +12,7 @@
 
 namespace godwit::chunks {
 
-// A file as it was; any change of it shows in one of these.
+// A file as it was; any change of it shows in one of these. Of a block device, seed_device.h says what they are.
 struct SeedIdentity {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;

@@ -18,9 +18,15 @@ constexpr std::size_t kBatchChunksMax = 4096;
 
 class ArchiveChunks::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  Impl(std::unique_ptr<TreeWalker> tree, EncoderCache& cache, ChunkStore& store, const ChunkStreamOptions& options,
-       net::Workers& workers, net::Scheduler& scheduler)
-      : tree_(std::move(tree)), cache_(cache), store_(store), options_(options), workers_(workers), scheduler_(scheduler) {}
+  Impl(std::shared_ptr<LazyArchiveTree> tree, EncoderCache& cache, ChunkStore* store, const ChunkStreamOptions& options,
+       net::Workers& workers, net::Scheduler& scheduler, ArchiveWatcher* watcher)
+      : tree_(std::move(tree)),
+        watcher_(watcher),
+        cache_(cache),
+        store_(store),
+        options_(options),
+        workers_(workers),
+        scheduler_(scheduler) {}
 
   void start(std::function<void(ChunkBatch)> sink, Done<ChunkStreamEnd> done) {
     sink_ = std::move(sink);
@@ -53,11 +59,11 @@ class ArchiveChunks::Impl : public std::enable_shared_from_this<Impl> {
   // A chunk may have gone from the store since it was known, or this is another store.
   void ask_store() {
     if (is_over()) return;
-    if (known_.empty()) return begin();
+    if (known_.empty() || store_ == nullptr) return begin();
     std::vector<ChunkId> ids;
     ids.reserve(known_.size());
     for (const KnownChunk& chunk : known_) ids.push_back(chunk.id);
-    store_.has(std::move(ids), [self = shared_from_this()](Result<std::vector<bool>> there) {
+    store_->has(std::move(ids), [self = shared_from_this()](Result<std::vector<bool>> there) {
       if (!there) return self->fail_with(there.error());
       std::size_t number = 0;
       std::erase_if(self->known_, [&](const KnownChunk&) { return !(*there)[number++]; });
@@ -67,7 +73,7 @@ class ArchiveChunks::Impl : public std::enable_shared_from_this<Impl> {
 
   void begin() {
     if (is_over()) return;
-    cutter_.emplace(*tree_, options_.rule, known_);
+    cutter_.emplace(*tree_, options_.rule, known_, watcher_);
     go_on();
   }
 
@@ -169,9 +175,10 @@ class ArchiveChunks::Impl : public std::enable_shared_from_this<Impl> {
     std::exchange(done_, nullptr)(end_);
   }
 
-  const std::unique_ptr<TreeWalker> tree_;
+  const std::shared_ptr<LazyArchiveTree> tree_;
+  ArchiveWatcher* const watcher_;
   EncoderCache& cache_;
-  ChunkStore& store_;
+  ChunkStore* const store_;
   const ChunkStreamOptions options_;
   net::Workers& workers_;
   net::Scheduler& scheduler_;
@@ -188,9 +195,10 @@ class ArchiveChunks::Impl : public std::enable_shared_from_this<Impl> {
   ChunkStreamEnd end_;
 };
 
-ArchiveChunks::ArchiveChunks(std::unique_ptr<TreeWalker> tree, EncoderCache& cache, ChunkStore& store,
-                             const ChunkStreamOptions& options, net::Workers& workers, net::Scheduler& scheduler)
-    : impl_(std::make_shared<Impl>(std::move(tree), cache, store, options, workers, scheduler)) {}
+ArchiveChunks::ArchiveChunks(std::shared_ptr<LazyArchiveTree> tree, EncoderCache& cache, ChunkStore* store,
+                             const ChunkStreamOptions& options, net::Workers& workers, net::Scheduler& scheduler,
+                             ArchiveWatcher* watcher)
+    : impl_(std::make_shared<Impl>(std::move(tree), cache, store, options, workers, scheduler, watcher)) {}
 
 ArchiveChunks::~ArchiveChunks() {
   impl_->give_up();

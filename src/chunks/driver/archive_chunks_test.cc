@@ -12,6 +12,7 @@
 #include "chunks/driver/encoder_cache_folder.h"
 #include "chunks/driver/make_blob.h"
 #include "chunks/driver/tree_scene_test.h"
+#include "chunks/driver/tree_walker.h"
 #include "net/event_loop.h"
 #include "store/block_device_conformance.h"
 
@@ -64,7 +65,7 @@ class ArchiveChunksTest : public ::testing::Test {
     auto tree = std::move(
         TreeWalker::open(folder_ / "t", {.features = features(), .shift = {}, .settled_before_ns = settled_before}).value());
     EncoderCache cache = kept_.load(folder_ / "t", features(), kSizes, Digest::sha512_256);
-    auto chunks = std::make_unique<ArchiveChunks>(std::move(tree), cache, *store, options().stream, *workers_, loop_);
+    auto chunks = std::make_unique<ArchiveChunks>(std::move(tree), cache, store.get(), options().stream, *workers_, loop_);
     Made made;
     made.result = run(MakeBlob::create(std::move(chunks), 0666, folder_ / "known.caidx", *store, options(), *workers_));
     GODWIT_CHECK(kept_.save(folder_ / "t", features(), cache));

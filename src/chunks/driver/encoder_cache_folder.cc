@@ -10,13 +10,7 @@
 
 namespace godwit::chunks {
 
-namespace {
-
 namespace fs = std::filesystem;
-
-constexpr std::string_view kSuffix = ".gwencoder";
-
-}  // namespace
 
 // By the tree's path, so that a new state of it takes the old one's place.
 std::string EncoderCacheFolder::file_of(const std::string& tree, FeatureFlags features, const ChunkSizes& sizes,
@@ -24,7 +18,7 @@ std::string EncoderCacheFolder::file_of(const std::string& tree, FeatureFlags fe
   std::error_code error;
   const fs::path whole = fs::weakly_canonical(tree, error);
   const std::string key = fmt::format("{} {} {:x} {}", text_of(sizes), name_of(digest), features, error ? tree : whole.string());
-  return folder_ + "/" + cache_file_name(key, kSuffix);
+  return folder_ + "/" + cache_file_name(key, suffix_);
 }
 
 EncoderCache EncoderCacheFolder::load(const std::string& tree, FeatureFlags features, const ChunkSizes& sizes,
@@ -41,7 +35,7 @@ EncoderCache EncoderCacheFolder::load(const std::string& tree, FeatureFlags feat
 Result<void> EncoderCacheFolder::save(const std::string& tree, FeatureFlags features, const EncoderCache& cache) const {
   const std::string path = file_of(tree, features, cache.sizes, cache.digest);
   Result<void> written = write_cache_file(path, encode_encoder_cache(cache));
-  if (written) remove_old_cache_files(path, kSuffix);
+  if (written) remove_old_cache_files(path, suffix_);
   return written;
 }
 

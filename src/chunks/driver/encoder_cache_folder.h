@@ -1,8 +1,10 @@
 // A folder with what archives of trees were cut into when they were last made: one file per tree, features and way of cutting. It
-// may be emptied at any time; a file in it that is damaged, of another version or of another user counts as absent. Blocking.
+// may be emptied at any time; a file in it that is damaged, of another version or of another user counts as absent. What is kept
+// of seeds, where a file's state may not tell of every change, has files of another ending. Blocking.
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "chunks/core/encoder_cache.h"
 #include "chunks/core/feature_flags.h"
@@ -12,7 +14,8 @@ namespace godwit::chunks {
 class EncoderCacheFolder {
  public:
   // `folder` and those above it are made when something is kept.
-  explicit EncoderCacheFolder(std::string folder) : folder_(std::move(folder)) {}
+  explicit EncoderCacheFolder(std::string folder, std::string_view suffix = ".gwencoder")
+      : folder_(std::move(folder)), suffix_(suffix) {}
 
   // What is known of the tree; without chunks where nothing is.
   EncoderCache load(const std::string& tree, FeatureFlags features, const ChunkSizes& sizes, Digest digest) const;
@@ -23,6 +26,7 @@ class EncoderCacheFolder {
   std::string file_of(const std::string& tree, FeatureFlags features, const ChunkSizes& sizes, Digest digest) const;
 
   std::string folder_;
+  std::string suffix_;
 };
 
 }  // namespace godwit::chunks

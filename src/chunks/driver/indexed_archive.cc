@@ -211,8 +211,12 @@ IndexedArchive::~IndexedArchive() {
   cancel();
 }
 
+const Index& IndexedArchive::index() const {
+  return shelf_->index();
+}
+
 std::uint64_t IndexedArchive::size() const {
-  return shelf_->index().blob_size();
+  return index().blob_size();
 }
 
 Result<void> IndexedArchive::read(std::uint64_t offset, MutableBytes into) {

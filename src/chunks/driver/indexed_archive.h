@@ -21,6 +21,7 @@ class IndexedArchive final : public ArchiveBytes {
   IndexedArchive(Index index, ChunkStore& store, ChunkReader* seeds, net::Workers& workers, net::Scheduler& scheduler);
   ~IndexedArchive() override;
 
+  const Index& index() const;
   std::uint64_t size() const override;
   // ErrorKind::cancelled after cancel(); else what the store says, ErrorKind::corrupt for a chunk of another length than the
   // index tells. One thread at a time.

@@ -1,14 +1,18 @@
 #include "chunks/driver/seed.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "chunks/core/archive_cutter.h"
+#include "chunks/driver/archive_chunks.h"
 #include "chunks/driver/index_file.h"
 #include "chunks/driver/tree_descriptor.h"
 
@@ -24,7 +28,10 @@ struct SeedMap::Opened {
   std::optional<SeedIdentity> identity;  // of a file whose chunks may be kept,
   std::optional<SeedIndex> known;        // and what is kept of it
   std::vector<IndexEntry> entries;       // by number; empty where they are not kept
-  std::shared_ptr<SeedTree> tree;        // of a folder
+  std::shared_ptr<SeedTree> tree;        // of a folder:
+  bool will_change = false;
+  EncoderCache tree_chunks;               // what is known of it
+  std::vector<SeedTree::Stretch> wanted;  // of one that will change
 };
 
 // What the name of a seed says: an index with its blob ("X.caibx:BLOB", or "X.caibx" for X beside it), or a file itself.
@@ -95,17 +102,20 @@ void SeedMap::add_folder(const Folder& folder, unsigned threads, net::Workers& w
                          Done<void> done) {
   auto opened = std::make_shared<Opened>();
   opened->path = folder.path;
+  opened->will_change = folder.will_change;
   workers.run(
       [this, opened, folder] {
-        Result<std::unique_ptr<SeedTree>> tree = SeedTree::open(
-            folder.path, {{header_.flags, folder.shift}, folder.spool_folder, folder.copies_all, folder.spool_bytes_max});
+        Result<std::unique_ptr<SeedTree>> tree =
+            SeedTree::open(folder.path, {{.features = header_.flags, .shift = folder.shift, .every_state = cache_ != nullptr},
+                                         folder.spool_folder,
+                                         folder.spool_bytes_max});
         if (!tree) {
           opened->error = tree.error();
           return;
         }
         opened->tree = std::move(*tree);
-        opened->source =
-            ByteSource::made_by([tree = opened->tree](MutableBytes into) { return tree->read(into); }, folder.path, 0);
+        if (cache_ != nullptr)
+          opened->tree_chunks = cache_->load_tree(folder.path, header_.flags, header_.sizes, header_.digest());
       },
       [this, opened, threads, &workers, &scheduler, done = std::move(done)]() mutable {
         begin(opened, threads, workers, scheduler, std::move(done));
@@ -117,31 +127,83 @@ void SeedMap::begin(const std::shared_ptr<Opened>& opened, unsigned threads, net
   const Result<CutRule> rule = CutRule::of(header_.sizes);
   if (!opened->error && !rule) opened->error = rule.error();
   if (opened->error) return done(fail(std::move(*opened->error).within("seed")));
-  if (opened->tree) {
-    trees_.push_back(opened->tree);
-  } else {
-    opened->descriptor = opened->file.get();
-    files_.push_back(std::move(opened->file));
-  }
+  const ChunkStreamOptions options{.rule = *rule, .digest = header_.digest(), .digest_stream = false, .threads = threads};
+  if (opened->tree) return begin_tree(opened, options, workers, scheduler, std::move(done));
+  opened->descriptor = opened->file.get();
+  files_.push_back(std::move(opened->file));
   if (opened->known) {
     take_known(*opened->known, opened->descriptor);
     return done({});
   }
-  const ChunkStreamOptions options{.rule = *rule, .digest = header_.digest(), .digest_stream = false, .threads = threads};
-  if (stream_) bytes_before_ += stream_->bytes_read();
-  stream_ = std::make_unique<ChunkStream>(std::move(opened->source), options, workers, scheduler);
-  stream_->start(
+  source_ = std::make_unique<ChunkStream>(std::move(opened->source), options, workers, scheduler);
+  source_->start(
       [this, opened](const ChunkBatch& batch) {
         for (const StreamChunk& chunk : batch.chunks) take(chunk, *opened);
       },
       [this, opened, &workers, done = std::move(done)](Result<ChunkStreamEnd> end) mutable {
-        if (!end) {
-          if (opened->tree) std::erase_if(places_, [&](const auto& place) { return place.second.tree == opened->tree.get(); });
-          return done(fail(std::move(end.error()).within("seed")));
-        }
+        bytes_read_ += std::exchange(source_, nullptr)->bytes_read();
+        if (!end) return done(fail(std::move(end.error()).within("seed")));
         if (!opened->identity || opened->entries.size() != end->chunk_count) return done({});
         keep(opened, workers, std::move(done));
       });
+}
+
+void SeedMap::begin_tree(const std::shared_ptr<Opened>& opened, const ChunkStreamOptions& options, net::Workers& workers,
+                         net::Scheduler& scheduler, Done<void> done) {
+  trees_.push_back(opened->tree);
+  source_ = std::make_unique<ArchiveChunks>(opened->tree, opened->tree_chunks, nullptr, options, workers, scheduler,
+                                            opened->tree.get());
+  source_->start([this, opened](const ChunkBatch& batch) { take_tree(batch, *opened); },
+                 [this, opened, &workers, done = std::move(done)](Result<ChunkStreamEnd> end) mutable {
+                   source_.reset();
+                   if (end) return end_tree(opened, *end, workers, std::move(done));
+                   drop_tree(*opened->tree);
+                   done(fail(std::move(end.error()).within("seed")));
+                 });
+}
+
+void SeedMap::take_tree(const ChunkBatch& batch, Opened& opened) {
+  for (const StreamChunk& chunk : batch.chunks) {
+    (chunk.known_length > 0 ? bytes_known_ : bytes_read_) += chunk.length();
+    if (!wanted_.contains(chunk.id)) continue;
+    const bool is_new = places_.try_emplace(chunk.id, Place{.offset = chunk.offset, .tree = opened.tree.get()}).second;
+    if (is_new && opened.will_change) opened.wanted.push_back({.offset = chunk.offset, .size = chunk.length()});
+  }
+}
+
+void SeedMap::end_tree(const std::shared_ptr<Opened>& opened, const ChunkStreamEnd& end, net::Workers& workers, Done<void> done) {
+  const auto error = std::make_shared<std::optional<Error>>();
+  workers.run(
+      [this, opened, error, is_known = end.known_bytes == end.size] {
+        // Where it cannot be kept, the seed is read again the next time.
+        if (cache_ != nullptr && !is_known) (void)cache_->save_tree(opened->path, header_.flags, opened->tree_chunks);
+        if (!opened->will_change) return;
+        std::ranges::sort(opened->wanted, {}, &SeedTree::Stretch::offset);
+        Result<std::size_t> held = opened->tree->hold(opened->wanted, files_to_hold());
+        if (held)
+          files_held_ += *held;
+        else
+          *error = std::move(held).error();
+      },
+      [this, opened, error, done = std::move(done)]() mutable {
+        if (!*error) return done({});
+        drop_tree(*opened->tree);
+        done(fail(std::move(**error).within("seed")));
+      });
+}
+
+void SeedMap::drop_tree(const SeedTree& tree) {
+  std::erase_if(places_, [&](const auto& place) { return place.second.tree == &tree; });
+  std::erase_if(trees_, [&](const auto& other) { return other.get() == &tree; });
+}
+
+// Of the descriptors that this process may have, the extraction needs some hundreds.
+std::size_t SeedMap::files_to_hold() const {
+  constexpr std::size_t kFilesHeldMax = 4096;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const auto allowed = static_cast<std::size_t>(std::min<rlim_t>(limit.rlim_cur / 2, kFilesHeldMax));
+  return allowed - std::min(allowed, files_held_);
 }
 
 void SeedMap::take(const StreamChunk& chunk, Opened& opened) {
@@ -175,10 +237,6 @@ void SeedMap::keep(const std::shared_ptr<Opened>& opened, net::Workers& workers,
       [done = std::move(done)]() mutable { done({}); });
 }
 
-std::uint64_t SeedMap::bytes_read() const {
-  return bytes_before_ + (stream_ ? stream_->bytes_read() : 0);
-}
-
 std::optional<SeedMap::Place> SeedMap::place_of(const ChunkId& id) const {
   const auto found = places_.find(id);
   if (found == places_.end() || found->second.tree != nullptr) return std::nullopt;
@@ -204,6 +262,18 @@ void remember_extracted(const SeedCache& cache, const std::string& path, const I
   const SeedIndex known{
       .seed = *identity, .sizes = index.header.sizes, .digest = index.header.digest(), .entries = index.entries};
   (void)cache.save(path, known);  // where it cannot be kept, the file is read when it becomes a seed
+}
+
+void remember_extracted_tree(const SeedCache& cache, const std::string& path, const UidShift& shift, const Index& index) {
+  const IndexHeader& header = index.header;
+  const Result<CutRule> rule = CutRule::of(header.sizes);
+  if (!rule || index.entries.size() > kEncoderCacheChunksMax) return;
+  const Result<std::unique_ptr<TreeWalker>> tree =
+      TreeWalker::open(path, {.features = header.flags, .shift = shift, .every_state = true});
+  if (!tree) return;
+  Result<std::vector<KnownChunk>> known = known_chunks_of(**tree, *rule, index);
+  if (!known) return;  // not all was extracted, or not as it was: the folder is read when it becomes a seed
+  (void)cache.save_tree(path, header.flags, {.sizes = header.sizes, .digest = header.digest(), .chunks = std::move(*known)});
 }
 
 }  // namespace godwit::chunks

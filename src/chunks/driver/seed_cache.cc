@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "chunks/driver/cache_file.h"
+#include "chunks/driver/seed_device.h"
 
 namespace godwit::chunks {
 
@@ -25,7 +26,9 @@ std::int64_t nanoseconds(const timespec& time) {
 
 std::optional<SeedIdentity> seed_identity_of(int descriptor) {
   struct stat status{};
-  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  if (::fstat(descriptor, &status) != 0) return std::nullopt;
+  if (S_ISBLK(status.st_mode)) return seed_identity_of_device(descriptor, status);
+  if (!S_ISREG(status.st_mode)) return std::nullopt;
   return SeedIdentity{.device = status.st_dev,
                       .inode = status.st_ino,
                       .size = static_cast<std::uint64_t>(status.st_size),

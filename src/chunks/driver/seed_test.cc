@@ -236,33 +236,200 @@ TEST_F(SeedTest, WhatWasNotWrittenForAHundredDaysGoes) {
   EXPECT_EQ(kept().size(), 3u);
 }
 
-TEST_F(SeedTest, AFolderGivesTheChunksOfItsArchive) {
-  fs::create_directories(folder_ / "tree/sub");
-  write("tree/sub/data", content_);
-  write("tree/a", ConstBytes(content_).first(1000));
-  index_ = {.header = {.flags = normalized((feature::kWithAll & ~feature::kPrivileged) | kDefaultModes), .sizes = {}},
-            .entries = {}};
-  Result<std::unique_ptr<TreeSource>> tree = TreeSource::open(folder_ / "tree", {index_.header.flags, {}});
-  ASSERT_TRUE(tree);
-  content_.resize(3'000'000);
-  content_.resize((*tree)->read(content_).value());
-  cut();
-  SeedMap files(index_, &cache_);
-  SeedMap copies(index_, &cache_);
-  for (SeedMap* map : {&files, &copies}) {
-    const SeedMap::Folder folder{
-        .path = folder_ / "tree", .shift = {}, .spool_folder = folder_.path(), .copies_all = map == &copies};
-    const Result<void> added = wait_for<void>([this] { loop_.run(); },
-                                              [&](auto done) { map->add_folder(folder, 2, *workers_, loop_, std::move(done)); });
+// Seeds that are folders: an index of the archive of one, and what a map has of it.
+class SeedFolderTest : public SeedTest {
+ protected:
+  void SetUp() override {
+    fs::create_directories(folder_ / "tree/sub");
+    write("tree/a", golden::random_bytes(1, 700'000));
+    write("tree/m", golden::random_bytes(2, 500'000));
+    write("tree/sub/z", golden::random_bytes(3, 600'000));
+    for (int i = 0; i < 200; ++i)
+      write("tree/sub/" + std::to_string(i),
+            golden::random_bytes(100 + static_cast<unsigned>(i), static_cast<std::size_t>(i) * 7));
+    index_tree();
+  }
+  void index_tree(const ChunkSizes& sizes = {}) {
+    const FeatureFlags flags = normalized((feature::kWithAll & ~feature::kPrivileged) | kDefaultModes);
+    index_ = {.header = {.flags = flags, .sizes = sizes}, .entries = {}};
+    Result<std::unique_ptr<TreeSource>> tree = TreeSource::open(folder_ / "tree", {index_.header.flags, {}});
+    ASSERT_TRUE(tree);
+    content_.resize(4'000'000);
+    content_.resize((*tree)->read(content_).value());
+    cut();
+  }
+  SeedMap::Folder seed(bool will_change = false) const {
+    return {.path = folder_ / "tree", .shift = {}, .spool_folder = folder_.path(), .will_change = will_change};
+  }
+  Result<void> add_tree(SeedMap& map, const SeedMap::Folder& folder) {
+    return wait_for<void>([this] { loop_.run(); },
+                          [&](auto done) { map.add_folder(folder, 2, *workers_, loop_, std::move(done)); });
+  }
+  // What another map reads now, and that it has all of the index that was made last.
+  std::uint64_t read_again() {
+    SeedMap map(index_, &cache_);
+    const Result<void> added = add_tree(map, seed());
+    EXPECT_TRUE(added);
+    EXPECT_EQ(had(map), index_.entries.size());
+    EXPECT_EQ(map.bytes_read() + map.bytes_known(), content_.size());
+    return map.bytes_read();
+  }
+};
+
+TEST_F(SeedFolderTest, GivesTheChunksOfItsArchiveAlsoWhereItChangesMeanwhile) {
+  SeedMap files(index_, nullptr);
+  SeedMap held(index_, nullptr);
+  for (SeedMap* map : {&files, &held}) {
+    const Result<void> added = add_tree(*map, seed(map == &held));
     ASSERT_TRUE(added) << added.error().message();
+    EXPECT_EQ(map->bytes_read(), content_.size());
+    EXPECT_EQ(map->bytes_known(), 0U);
     EXPECT_EQ(had(*map), index_.entries.size());
   }
   // Other bytes at their place are not taken for the chunk's.
-  write("tree/sub/data", Bytes(content_.size(), std::byte{1}));
+  fs::remove(folder_ / "tree/m");
+  write("tree/m", Bytes(500'000, std::byte{1}));
   EXPECT_LT(had(files), index_.entries.size());
+  EXPECT_EQ(had(held), index_.entries.size());
   fs::remove_all(folder_ / "tree");
-  EXPECT_EQ(had(copies), index_.entries.size());
+  EXPECT_EQ(had(held), index_.entries.size());
   EXPECT_TRUE(kept().empty());
+}
+
+TEST_F(SeedFolderTest, ASecondRunKnowsTheChunksWithoutReadingAFile) {
+  EXPECT_EQ(read_again(), content_.size());
+  EXPECT_EQ(kept().size(), 1U);
+  EXPECT_EQ(kept().at(0).extension(), ".gwseedtree");
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(read_again(), 0U);
+  // What is held of a folder that changes is read, but neither cut nor hashed.
+  SeedMap held(index_, &cache_);
+  ASSERT_TRUE(add_tree(held, seed(true)));
+  EXPECT_EQ(held.bytes_read(), 0U);
+  fs::remove_all(folder_ / "tree");
+  EXPECT_EQ(had(held), index_.entries.size());
+}
+
+TEST_F(SeedFolderTest, WhatChangesIsNoticedAndTheRestStaysKnown) {
+  const auto overwrite = [this](const std::string& name) {
+    std::fstream file(folder_ / name, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(1000);
+    file << "changed";
+  };
+  const auto set_time = [this](const std::string& name, timespec time) {
+    const timespec times[2] = {{0, UTIME_OMIT}, time};
+    ASSERT_EQ(::utimensat(AT_FDCWD, (folder_ / name).c_str(), times, 0), 0);
+  };
+  struct Row {
+    const char* name;
+    std::function<void()> change;
+    std::uint64_t read_max;  // chunks around what changed
+  };
+  const Row rows[] = {
+      {"nothing", [] {}, 0},
+      {"some bytes of a file",
+       [&] {
+         overwrite("tree/m");
+         set_time("tree/m", {7, 0});
+       },
+       900'000},
+      {"bytes, and the time set back: ctime tells",
+       [&] {
+         overwrite("tree/a");
+         overwrite("tree/m");
+         set_time("tree/m", {7, 0});
+       },
+       1'700'000},
+      {"a file's size", [this] { fs::resize_file(folder_ / "tree/m", 400'000); }, 800'000},
+      {"only its time", [&] { set_time("tree/m", {9, 0}); }, 900'000},
+      {"another file with the same bytes and time",
+       [&] {
+         struct stat status{};
+         ASSERT_EQ(::stat((folder_ / "tree/m").c_str(), &status), 0);
+         fs::copy_file(folder_ / "tree/m", folder_ / "tree/copy");
+         set_time("tree/copy", status.st_mtim);
+         fs::rename(folder_ / "tree/copy", folder_ / "tree/m");
+       },
+       900'000},
+      {"a new file", [this] { write("tree/new", golden::random_bytes(9, 300'000)); }, 900'000},
+      {"a file less", [this] { fs::remove(folder_ / "tree/new"); }, 600'000},
+      {"a file with another name", [this] { fs::rename(folder_ / "tree/sub/100", folder_ / "tree/sub/hundred"); }, 1'100'000},
+      {"all files in another folder",
+       [this] {
+         fs::rename(folder_ / "tree/sub", folder_ / "tree/b");
+         fs::create_directory(folder_ / "tree/sub");
+       },
+       2'000'000},
+  };
+  (void)read_again();
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    row.change();
+    index_tree();
+    const std::uint64_t read = read_again();
+    EXPECT_LE(read, row.read_max);
+    EXPECT_EQ(read == 0, row.read_max == 0);
+    EXPECT_EQ(read_again(), 0U);
+    EXPECT_EQ(kept().size(), 1U) << "the new state takes the old one's place";
+  }
+}
+
+TEST_F(SeedFolderTest, ATreeThatWasExtractedIsKnownWithoutHavingBeenRead) {
+  remember_extracted_tree(cache_, folder_ / "tree", {}, index_);
+  EXPECT_EQ(read_again(), 0U);
+  fs::remove_all(folder_ / "cache");
+  // Not one that is not what the index says.
+  write("tree/more", golden::random_bytes(5, 1000));
+  remember_extracted_tree(cache_, folder_ / "tree", {}, index_);
+  fs::remove(folder_ / "tree/more");
+  fs::remove(folder_ / "tree/m");
+  remember_extracted_tree(cache_, folder_ / "tree", {}, index_);
+  EXPECT_TRUE(kept().empty());
+}
+
+TEST_F(SeedFolderTest, OtherSizesAreKeptApart) {
+  (void)read_again();
+  index_tree({.min = 1024, .avg = 4096, .max = 16384});
+  EXPECT_EQ(read_again(), content_.size());
+  EXPECT_EQ(kept().size(), 2U);
+  EXPECT_EQ(read_again(), 0U);
+}
+
+TEST_F(SeedFolderTest, ADamagedCacheOrNoneIsNoHindrance) {
+  (void)read_again();
+  const fs::path file = kept().at(0);
+  std::ofstream(file, std::ios::binary) << "GODWITEC and nothing else";
+  EXPECT_EQ(read_again(), content_.size());
+  EXPECT_EQ(read_again(), 0U) << "the damaged one was replaced";
+  write("in the way", content_);
+  const SeedCache impossible(folder_ / "in the way/cache");
+  SeedMap map(index_, &impossible);
+  ASSERT_TRUE(add_tree(map, seed()));
+  EXPECT_EQ(had(map), index_.entries.size());
+}
+
+// As if a file's bytes had changed and nothing else of it.
+TEST_F(SeedFolderTest, WhatIsKnownWronglyGivesNoWrongByte) {
+  (void)read_again();
+  const FeatureFlags flags = index_.header.flags;
+  EncoderCache known = cache_.load_tree(folder_ / "tree", flags, index_.header.sizes, kDigest);
+  ASSERT_GT(known.chunks.size(), 3U);
+  std::swap(known.chunks[0].id, known.chunks[1].id);
+  ASSERT_TRUE(cache_.save_tree(folder_ / "tree", flags, known));
+  SeedMap map(index_, &cache_);
+  ASSERT_TRUE(add_tree(map, seed()));
+  EXPECT_EQ(map.bytes_read(), 0U);
+  EXPECT_EQ(had(map), index_.entries.size() - 2);
+}
+
+TEST_F(SeedFolderTest, WhatHasNoRoomToBeHeldIsAnErrorAndNothingOfItIsHad) {
+  SeedMap map(index_, nullptr);
+  SeedMap::Folder folder = seed(true);
+  folder.spool_bytes_max = 100'000;  // names and attributes; not the small files
+  const Result<void> added = add_tree(map, folder);
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().kind(), ErrorKind::limit);
+  EXPECT_EQ(map.chunk_count(), 0U);
+  EXPECT_EQ(had(map), 0U);
 }
 
 TEST_F(SeedTest, ASeedThatIsNotThereIsNamed) {

@@ -236,11 +236,13 @@ void TreeWalker::prepare_file(Found found) {
 // A file system that does not know when a file was born shows files of an image, or another's (below an overlay, too): its times
 // are what somebody has said.
 std::optional<FileState> TreeWalker::state_of(const Found& found) const {
-  if (!options_.settled_before_ns || !found.traits.tells_changes) return std::nullopt;
+  const bool every = options_.every_state;
+  if (!every && (!options_.settled_before_ns || !found.traits.tells_changes)) return std::nullopt;
   const std::int64_t changed = nanoseconds(found.status.st_ctim.tv_sec, found.status.st_ctim.tv_nsec);
-  if (changed >= *options_.settled_before_ns) return std::nullopt;
+  if (!every && changed >= *options_.settled_before_ns) return std::nullopt;
   struct statx more{};
-  if (::statx(found.descriptor.get(), "", AT_EMPTY_PATH, STATX_BTIME, &more) != 0 || (more.stx_mask & STATX_BTIME) == 0)
+  if (!every &&
+      (::statx(found.descriptor.get(), "", AT_EMPTY_PATH, STATX_BTIME, &more) != 0 || (more.stx_mask & STATX_BTIME) == 0))
     return std::nullopt;
   return FileState{.file_system = found.traits.id,
                    .device = found.status.st_dev,

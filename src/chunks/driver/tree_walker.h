@@ -23,6 +23,8 @@ struct TreeWalkerOptions {
   // Files get a state (FileState) where their file system tells every change of them, and the last one came before this time, in
   // nanoseconds since 1970. What has changed later might change again without another time. Nothing: no file gets one.
   std::optional<std::int64_t> settled_before_ns = std::nullopt;
+  // Each file gets one, wherever it lies and whenever it changed: for those who verify what they take for known by it.
+  bool every_state = false;
 };
 
 class TreeWalker final : public LazyArchiveTree {
