@@ -90,6 +90,16 @@ int ImageRun::run() {
   return code_.value_or(kFailed);
 }
 
+Result<void> ImageRun::wait_for(const std::function<void(net::Done<void>)>& start) {
+  std::optional<Result<void>> result;
+  start([&](Result<void> done) {
+    result = std::move(done);
+    loop_.stop();
+  });
+  if (!result) loop_.run();
+  return result ? std::move(*result) : fail(ErrorKind::cancelled, "interrupted");
+}
+
 int ImageRun::run_beside(const std::function<int()>& work, const std::function<void()>& stop) {
   std::thread worker([&] {
     const int code = work();
