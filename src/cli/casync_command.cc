@@ -126,10 +126,11 @@ int collect(const Line& line) {
 }
 
 int mount(const Line& line) {
-  if (line.operands.size() != 2) return complain("mount: name an archive or an index, and the folder in which it is to be seen");
+  if (line.operands.size() < 2) return complain("mount: name an archive or an index, and the folder in which it is to be seen");
   MountOptions options;
   options.image = line.operands[0];
   options.folder = line.operands[1];
+  options.subpath = line.operand(2);
   options.view.store = line.store;
   options.tree = line.tree;
   options.make_folder = line.mkdir;
@@ -166,7 +167,7 @@ const std::map<std::string, Verb>& verbs() {
       {"stat", {2, [](const Line& line) { return text(line, TreeText::stat); }}},
       {"digest", {2, digest}},
       {"gc", {kAny, collect}},
-      {"mount", {2, mount}},
+      {"mount", {3, mount}},
       {"mkdev", {2, mkdev}},
       {"pull", {kAny, serve}},
       {"push", {kAny, serve}},

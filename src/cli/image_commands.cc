@@ -174,11 +174,13 @@ void add_viewing(Command group, const Settings& settings, std::function<int()>& 
 
   Command mount = group.add_verb("mount", "show a tree, or a blob as one file, in a folder, read-only, by FUSE");
   mount.footer(
-      "Example:\n  godwit image mount root.caidx /mnt --store https://images.example/default.castr\n\n"
+      "Example:\n  godwit image mount root.caidx /mnt --store https://images.example/default.castr\n"
+      "  godwit image mount https://images.example/root.catar /mnt usr/share\n\n"
       "Runs until it is interrupted or `umount FOLDER` is said; prints `Mounted: FOLDER` when it is ready.");
   auto m = std::make_shared<MountOptions>();
   mount.add_option("IMAGE", m->image, "NAME.caidx, NAME.catar, or NAME.caibx, which becomes the file FOLDER/NAME").required();
   mount.add_option("FOLDER", m->folder, "where to mount it").required();
+  mount.add_option("SUBPATH", m->subpath, "only this folder of the tree, which is then seen as FOLDER");
   add_view_options(mount, m->view);
   add_yes_no(mount, "--mkdir", m->make_folder, "make FOLDER if it is not there (default yes)");
   mount.add_option("--uid-shift", m->tree.uid_shift, "yes (by FOLDER's owner), or what to add to each owner's number");

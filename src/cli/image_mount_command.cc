@@ -4,12 +4,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "chunks/driver/archive_files.h"
+#include "chunks/driver/device_archive.h"
 #include "cli/image_places.h"
+#include "cli/remote_archive.h"
 #include "export/device_tree.h"
 #include "export/fuse_mount.h"
 #include "host/quantity.h"
@@ -68,9 +72,34 @@ exports::FileStatus status_of_blob(const std::string& index) {
 struct Mounted {
   std::unique_ptr<ImageView> view;
   std::unique_ptr<store::BlockDevice> file;
+  std::unique_ptr<RemoteArchive> remote;
   std::unique_ptr<exports::FileTree> tree;
   std::unique_ptr<exports::FuseMount> mount;
 };
+
+Result<std::unique_ptr<RemoteArchive>> open_remote(const MountOptions& options, ImageRun& run) {
+  const Result<std::uint64_t> cache = host::parse_byte_count(options.view.cache);
+  if (!cache) return fail(ErrorKind::usage, cache.error().within("--cache").message());
+  return RemoteArchive::open(options.image, {.store = options.view.store, .cache_bytes_max = *cache, .shows_progress = true},
+                             run);
+}
+
+// By the tables of contents, so that only these are read. The loop turns meanwhile.
+Result<chunks::ArchiveSubtree> find_subtree_of(store::BlockDevice& archive, const std::string& path, ImageRun& run) {
+  chunks::DeviceArchive bytes(archive, run.loop());
+  Result<chunks::ArchiveSubtree> found = fail(ErrorKind::cancelled, "interrupted");
+  std::thread searcher;
+  const Result<void> waited = run.wait_for([&](net::Done<void> done) {
+    searcher = std::thread([&found, &bytes, &path, &run, done = std::move(done)]() mutable {
+      found = chunks::find_subtree(bytes, path);
+      run.loop().post([done = std::move(done)]() mutable { done({}); });
+    });
+  });
+  bytes.cancel();  // after a signal, it still looks
+  searcher.join();
+  if (!waited) return fail(waited.error());
+  return found;
+}
 
 }  // namespace
 
@@ -85,12 +114,15 @@ int run_image_mount(const Settings& settings, const MountOptions& options) {
   const Result<chunks::UidShift> shift = options.tree.shift(options.folder);
   if (!shift) return run.console().error(shift.error());
 
+  if (*kind == TreeKind::none && !options.subpath.empty())
+    return run.console().error(Error(ErrorKind::usage, options.image + " is of a blob, which has no '" + options.subpath + "'"));
+
   Mounted mounted;
-  if (*kind == TreeKind::archive && is_remote_place(options.image))
-    return run.console().error(Error(ErrorKind::usage, options.image +
-                                                           ": a remote archive can not be mounted, its bytes come only "
-                                                           "from its beginning: fetch it first, or mount an index"));
-  if (*kind == TreeKind::archive) {
+  if (*kind == TreeKind::archive && is_remote_place(options.image)) {
+    Result<std::unique_ptr<RemoteArchive>> remote = open_remote(options, run);
+    if (!remote) return run.console().error(remote.error());
+    mounted.remote = std::move(*remote);
+  } else if (*kind == TreeKind::archive) {
     Result<std::unique_ptr<store::BlockDevice>> file = store::open_file_device(options.image, true, run.loop(), run.workers());
     if (!file) return run.console().error(file.error());
     mounted.file = std::move(*file);
@@ -123,9 +155,18 @@ int run_image_mount(const Settings& settings, const MountOptions& options) {
     chunks::BlobView& blob = mounted.view->blob();
     mount(exports::make_device_tree(image_name_of(options.image), blob, status_of_blob(options.image), run.loop()));
   } else {
-    store::BlockDevice& archive = mounted.file ? *mounted.file : mounted.view->blob();
-    chunks::ArchiveFiles::open(archive, run.loop(), {.shift = *shift}, [&](Result<std::unique_ptr<chunks::ArchiveFiles>> files) {
+    store::BlockDevice& archive = mounted.remote ? mounted.remote->device() : mounted.file ? *mounted.file : mounted.view->blob();
+    chunks::ArchiveFiles::Options files_options{.shift = *shift, .subtree = std::nullopt};
+    if (!options.subpath.empty()) {
+      const Result<chunks::ArchiveSubtree> found = find_subtree_of(archive, options.subpath, run);
+      if (!found) return run.console().error(Error(found.error()).within(options.image));
+      files_options.subtree = *found;
+    }
+    chunks::ArchiveFiles::open(archive, run.loop(), files_options, [&](Result<std::unique_ptr<chunks::ArchiveFiles>> files) {
       if (!files) return (void)run.end_with(files.error().within(options.image));
+      if (!S_ISDIR((*files)->map()[0].mode))
+        return (void)run.end_with(Error(ErrorKind::invalid, fmt::format("{}: '{}' is no folder: mount the one that it is in",
+                                                                        options.image, escaped(options.subpath))));
       const chunks::FeatureFlags not_shown = (*files)->map().used_flags() & kNotShown;
       log->info("the archive is mapped", {{"files", (*files)->map().size()}, {"memory_bytes", (*files)->map().memory_bytes()}});
       if (not_shown != 0) fmt::print(stderr, "not shown in a mount, though the archive has it: {}\n", words_of(not_shown));

@@ -12,6 +12,7 @@ namespace godwit::cli {
 struct MountOptions {
   std::string image;
   std::string folder;
+  std::string subpath;  // of a tree, what is mounted; "": all of it
   ImageViewOptions view;
   TreeOptions tree;  // what, uid_shift and uid_range
   bool make_folder = true;

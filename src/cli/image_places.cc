@@ -30,10 +30,6 @@ using Kind = RemoteLocator::Kind;
 // An index of a blob of 100 TB; more is nobody's index.
 constexpr std::uint64_t kIndexBytesMax = std::uint64_t{64} << 30;
 
-bool is_http(const RemoteLocator& locator) {
-  return locator.scheme() == "http" || locator.scheme() == "https";
-}
-
 // Runs a loop of its own until `start`'s call has ended.
 template <class Start>
 Result<void> run_until_done(net::EventLoop& loop, Start start) {
@@ -44,20 +40,6 @@ Result<void> run_until_done(net::EventLoop& loop, Start start) {
   });
   if (!result) loop.run();
   return result ? std::move(*result) : fail(ErrorKind::cancelled, "interrupted");
-}
-
-chunks::HttpClientOptions http_options(std::uint64_t rate) {
-  chunks::HttpClientOptions options;
-  options.bytes_per_second = rate;
-  // As OpenSSL's programs and curl do it, for servers whose certificate the system does not know.
-  if (const char* file = std::getenv("SSL_CERT_FILE"); file != nullptr) options.authorities = file;
-  return options;
-}
-
-chunks::RemoteConnector connector(net::EventLoop& loop, std::vector<std::string> words, std::uint64_t rate) {
-  (void)std::signal(SIGPIPE, SIG_IGN);  // a far end that is gone is an error of a write, not the end of the process
-  return chunks::connect_by_command(loop, std::move(words),
-                                    rate == 0 ? nullptr : std::make_shared<chunks::RemoteRate>(rate, loop.now()));
 }
 
 Result<Bytes> fetch_by_http(const std::string& url, std::uint64_t rate) {
@@ -87,13 +69,9 @@ std::function<Result<void>(ConstBytes)> into(Bytes& bytes) {
   };
 }
 
-// An index or an archive, in pieces.
-Result<void> pull_by_command(const RemoteLocator& place, chunks::wire::File file, std::function<Result<void>(ConstBytes)> sink,
-                             std::uint64_t rate) {
-  const bool is_index = file == chunks::wire::File::index;
-  const auto words = chunks::remote_command(is_index ? chunks::hello::kPullIndex : chunks::hello::kPullArchive,
-                                            {is_index ? nullptr : &place, is_index ? &place : nullptr, nullptr, {}},
-                                            chunks::remote_programs_of_environment());
+Result<void> pull_index(const RemoteLocator& place, std::function<Result<void>(ConstBytes)> sink, std::uint64_t rate) {
+  const auto words =
+      chunks::remote_command(chunks::hello::kPullIndex, {nullptr, &place, nullptr, {}}, chunks::remote_programs_of_environment());
   if (!words) return fail(words.error());
   net::EventLoop loop;
   Result<chunks::RemoteConnection> connection = connector(loop, *words, rate)();
@@ -101,18 +79,36 @@ Result<void> pull_by_command(const RemoteLocator& place, chunks::wire::File file
   std::unique_ptr<chunks::RemoteTransfer> transfer;
   return run_until_done(loop, [&](net::Done<void> done) {
     auto failed = std::make_shared<net::Done<void>>(std::move(done));
-    auto started = chunks::pull_from_remote(loop, std::move(*connection), file, std::move(sink),
+    auto started = chunks::pull_from_remote(loop, std::move(*connection), chunks::wire::File::index, std::move(sink),
                                             [failed](Result<void> result) { (*failed)(std::move(result)); });
     if (!started) return (*failed)(fail(started.error()));
     transfer = std::move(*started);
   });
 }
 
+}  // namespace
+
+bool is_http(const RemoteLocator& locator) {
+  return locator.scheme() == "http" || locator.scheme() == "https";
+}
+
+chunks::HttpClientOptions http_options(std::uint64_t rate) {
+  chunks::HttpClientOptions options;
+  options.bytes_per_second = rate;
+  // As OpenSSL's programs and curl do it, for servers whose certificate the system does not know.
+  if (const char* file = std::getenv("SSL_CERT_FILE"); file != nullptr) options.authorities = file;
+  return options;
+}
+
+chunks::RemoteConnector connector(net::EventLoop& loop, std::vector<std::string> words, std::uint64_t rate) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a far end that is gone is an error of a write, not the end of the process
+  return chunks::connect_by_command(loop, std::move(words),
+                                    rate == 0 ? nullptr : std::make_shared<chunks::RemoteRate>(rate, loop.now()));
+}
+
 std::string title_of(const RemoteLocator& locator) {
   return locator.kind == Kind::ssh ? locator.host + ":" + locator.path : chunks::url_for_people(locator.path);
 }
-
-}  // namespace
 
 bool is_remote_place(const std::string& place) {
   const Result<RemoteLocator> locator = chunks::parse_remote_locator(place);
@@ -129,7 +125,7 @@ Result<chunks::Index> read_index(const std::string& place, const StoreOptions& o
   Result<Bytes> file = Bytes();
   if (is_http(*locator)) {
     file = fetch_by_http(locator->path, *rate);
-  } else if (Result<void> got = pull_by_command(*locator, chunks::wire::File::index, into(*file), *rate); !got) {
+  } else if (Result<void> got = pull_index(*locator, into(*file), *rate); !got) {
     file = fail(std::move(got).error());
   }
   if (!file) return fail(std::move(file).error().within("index " + title_of(*locator)));
@@ -387,41 +383,6 @@ int run_remote_make(const Settings& settings, const MakeOptions& options, TreeKi
   const chunks::HelloFlags wants = both ? kPushIndex | kPushChunks | kPushIndexChunks : kPushIndex;
   return run_push(
       settings, {wants, {nullptr, &*index, both ? &*store : nullptr, {}}, title_of(*index), here.index, here.store.store, *rate});
-}
-
-Result<FetchedArchive> FetchedArchive::fetch(const std::string& place, const StoreOptions& options) {
-  const Result<RemoteLocator> locator = chunks::parse_remote_locator(place);
-  if (!locator) return fail(locator.error());
-  const Result<std::uint64_t> rate = parse_rate_limit(options.rate_limit);
-  if (!rate) return fail(rate.error());
-  FetchedArchive fetched;
-  const char* chosen = std::getenv("TMPDIR");
-  std::string name = std::string(chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp") + "/godwit_archive_XXXXXX";
-  fetched.file_.reset(::mkostemp(name.data(), O_CLOEXEC));
-  if (!fetched.file_.is_open()) return fail(Error::from_errno(errno, "make the temporary file " + name));
-  (void)::unlink(name.c_str());  // it goes with its descriptor, however this process ends
-  const auto take = [&fetched, &name](ConstBytes piece) -> Result<void> {
-    while (!piece.empty()) {
-      const ssize_t count = ::write(fetched.file_.get(), piece.data(), piece.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return fail(Error::from_errno(errno, "write to the temporary file " + name));
-      piece = piece.subspan(static_cast<std::size_t>(count));
-    }
-    return {};
-  };
-  Result<void> got;
-  if (is_http(*locator)) {
-    const Result<Bytes> body = fetch_by_http(locator->path, *rate);
-    got = body ? take(*body) : Result<void>(fail(body.error()));
-  } else {
-    got = pull_by_command(*locator, chunks::wire::File::archive, take, *rate);
-  }
-  if (!got) return fail(got.error().within("archive " + title_of(*locator)));
-  return fetched;
-}
-
-std::string FetchedArchive::path() const {
-  return fmt::format("/proc/self/fd/{}", file_.get());
 }
 
 }  // namespace godwit::cli

@@ -5,11 +5,13 @@
 #include <string>
 
 #include "chunks/core/index.h"
+#include "chunks/core/remote_locator.h"
 #include "chunks/driver/chunk_store.h"
+#include "chunks/driver/http_client.h"
+#include "chunks/driver/remote_store.h"
 #include "cli/image_make_command.h"
 #include "cli/image_run.h"
 #include "cli/tree_commands.h"
-#include "net/descriptor.h"
 
 namespace godwit::cli {
 
@@ -36,15 +38,10 @@ Result<OpenImage> open_image(const std::string& index_place, const StoreOptions&
 // pushed.
 int run_remote_make(const Settings& settings, const MakeOptions& options, TreeKind kind);
 
-// An archive of elsewhere, in a temporary file without a name for as long as this lives. Blocks until it is here.
-class FetchedArchive {
- public:
-  static Result<FetchedArchive> fetch(const std::string& place, const StoreOptions& options);
-  bool is_here() const { return file_.is_open(); }
-  std::string path() const;  // of this process
-
- private:
-  net::Descriptor file_;
-};
+// For who speaks to these places: by HTTP or not, how, and what messages call them.
+bool is_http(const chunks::RemoteLocator& locator);
+chunks::HttpClientOptions http_options(std::uint64_t rate);
+chunks::RemoteConnector connector(net::EventLoop& loop, std::vector<std::string> words, std::uint64_t rate);
+std::string title_of(const chunks::RemoteLocator& locator);
 
 }  // namespace godwit::cli

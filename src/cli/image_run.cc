@@ -95,6 +95,16 @@ std::string text_of_origins(std::uint64_t fetched, std::uint64_t cached, std::ui
   return fmt::format("{} fetched, {}{} reused", host::text_of_bytes(fetched), from_cache, host::text_of_bytes(reused));
 }
 
+Result<void> ImageRun::wait_for(const std::function<void(net::Done<void>)>& start) {
+  std::optional<Result<void>> result;
+  start([&](Result<void> done) {
+    result = std::move(done);
+    loop_.stop();
+  });
+  if (!result) loop_.run();
+  return result ? std::move(*result) : fail(ErrorKind::cancelled, "interrupted");
+}
+
 int ImageRun::run_beside(const std::function<int()>& work, const std::function<void()>& stop) {
   std::thread worker([&] {
     const int code = work();

@@ -42,8 +42,10 @@ class ImageRun {
   int end_with(const Error& error);
   // Until end() or a signal; gives the exit code.
   int run();
-  // The same, with work that blocks on a thread of its own beside the loop: its code ends the run. `stop` is called when the run
-  // has ended, perhaps by a signal, and makes the work end soon.
+  // Runs the loop until `start`'s call has ended, before or in place of run(). ErrorKind::cancelled after a signal.
+  Result<void> wait_for(const std::function<void(net::Done<void>)>& start);
+  // The same as run(), with work that blocks on a thread of its own beside the loop: its code ends the run. `stop` is called when
+  // the run has ended, perhaps by a signal, and makes the work end soon.
   int run_beside(const std::function<int()>& work, const std::function<void()>& stop);
 
  private:

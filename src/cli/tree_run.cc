@@ -3,15 +3,18 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "chunks/driver/device_archive.h"
 #include "chunks/driver/indexed_archive.h"
 #include "chunks/driver/seed.h"
 #include "cli/image_places.h"
 #include "cli/image_seeds.h"
+#include "cli/remote_archive.h"
 #include "host/quantity.h"
 
 namespace godwit::cli {
@@ -39,7 +42,8 @@ namespace {
 // A file here or a folder: no chunks, and so no stores.
 int run_without_chunks(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
                        const std::string& subpath, const TreeJob& job) {
-  if (job.progress.empty() && !is_remote_place(name)) {
+  const bool is_elsewhere = *tree_kind(name, options.what) == TreeKind::archive && is_archive_elsewhere(name);
+  if (job.progress.empty() && !is_elsewhere) {
     // Nobody looks, and a reader of what is printed that has had enough ends it, as SIGPIPE does.
     Console console(settings.json);
     Result<TreeInput> input = TreeInput::open(name, subpath, options, nullptr, nullptr);
@@ -50,25 +54,38 @@ int run_without_chunks(const Settings& settings, const StoreOptions& store, cons
     return run.console().error(Error(ErrorKind::usage,
                                      "--seed has chunks for an archive's index (.caidx); what is extracted here has no chunks, "
                                      "and takes only folders with files like its own"));
-  Result<FetchedArchive> fetched = FetchedArchive();
-  const Result<TreeKind> kind = tree_kind(name, options.what);
-  if (*kind == TreeKind::archive && is_remote_place(name)) {
-    fetched = FetchedArchive::fetch(name, store);
-    if (!fetched) return run.console().error(fetched.error());
-  }
-  TreeOptions known = options;
-  if (fetched->is_here()) known.what = "archive";  // whatever its path here ends in
   const auto watch = std::make_shared<chunks::StreamWatch>();
-  Result<TreeInput> input = TreeInput::open(fetched->is_here() ? fetched->path() : name, subpath, known, nullptr, watch);
-  if (!input) return run.console().error(input.error());
-  if (!job.progress.empty()) show_tree_progress(run, job.progress, options.target.empty() ? name : options.target, watch);
-  return run.run_beside([&] { return job.work(run.console(), std::move(*input)); }, [&] { watch->is_stopped = true; });
+  std::unique_ptr<RemoteArchive> remote;
+  std::optional<chunks::DeviceArchive> bytes;
+  if (is_elsewhere) {
+    Result<std::unique_ptr<RemoteArchive>> opened =
+        RemoteArchive::open(name, {.store = store, .shows_progress = !job.progress.empty()}, run);
+    if (!opened) return run.console().error(opened.error());
+    remote = std::move(*opened);
+    bytes.emplace(remote->device(), run.loop());
+  }
+  if (!job.progress.empty())
+    show_tree_progress(run, job.progress, options.target.empty() ? name : options.target, watch,
+                       [&remote] { return remote ? host::text_of_bytes(remote->bytes_fetched()) + " fetched" : std::string(); });
+  const int code = run.run_beside(
+      [&] {
+        Result<TreeInput> input = TreeInput::open(name, subpath, options, bytes ? &*bytes : nullptr, watch);
+        return input ? job.work(run.console(), std::move(*input)) : run.console().error(input.error());
+      },
+      [&] {
+        watch->is_stopped = true;
+        if (bytes) bytes->cancel();
+      });
+  if (remote && code == kDone && !job.progress.empty())
+    run.console().event({{"event", "read"}, {"bytes_fetched", remote->bytes_fetched()}, {"bytes_reused", 0}});
+  return code;
 }
 
 }  // namespace
 
-int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
+int run_with_tree(const Settings& settings, const StoreOptions& store, TreeOptions options, const std::string& name,
                   const std::string& subpath, const TreeJob& job) {
+  if (name == "-" && options.what.empty()) options.what = "archive";  // as casync takes it
   const Result<TreeKind> kind = tree_kind(name, options.what);
   if (!kind) return Console(settings.json).error(kind.error());
   if (*kind != TreeKind::archive_index) return run_without_chunks(settings, store, options, name, subpath, job);

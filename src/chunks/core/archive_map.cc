@@ -48,8 +48,10 @@ std::size_t ArchiveMap::memory_bytes() const {
   return entries_.capacity() * sizeof(ArchiveMapEntry) + children_.capacity() * sizeof(Number) + names_.capacity();
 }
 
-ArchiveMapper::ArchiveMapper(OwnerNumber owner, std::size_t entries_max)
-    : owner_(std::move(owner)), entries_max_(std::min<std::size_t>(entries_max, std::numeric_limits<std::uint32_t>::max())) {}
+ArchiveMapper::ArchiveMapper(OwnerNumber owner, std::size_t entries_max, ArchiveDecoderOptions part)
+    : owner_(std::move(owner)),
+      entries_max_(std::min<std::size_t>(entries_max, std::numeric_limits<std::uint32_t>::max())),
+      decoder_(part) {}
 
 Result<void> ArchiveMapper::feed(ConstBytes bytes) {
   while (!is_done_) {
@@ -115,11 +117,11 @@ void ArchiveMapper::leave() {
   open_.pop_back();
 }
 
-Result<ArchiveMap> ArchiveMapper::finish(std::uint64_t archive_size) {
+Result<ArchiveMap> ArchiveMapper::finish(std::uint64_t end) {
   if (!is_done_) return fail(decoder_.finish({}).error());
-  if (position() != archive_size)
+  if (position() != end)
     return fail(ErrorKind::invalid,
-                fmt::format("archive, offset {}: it is complete, but {} bytes follow it", position(), archive_size - position()));
+                fmt::format("archive, offset {}: it is complete, but {} bytes follow it", position(), end - position()));
   return std::move(map_);
 }
 

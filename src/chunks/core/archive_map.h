@@ -75,15 +75,16 @@ inline constexpr std::size_t kArchiveMapEntriesMax = 10'000'000;
 
 class ArchiveMapper {
  public:
-  explicit ArchiveMapper(OwnerNumber owner, std::size_t entries_max = kArchiveMapEntriesMax);
+  // `part`: which node of the archive is the top, if not the whole's.
+  explicit ArchiveMapper(OwnerNumber owner, std::size_t entries_max = kArchiveMapEntriesMax, ArchiveDecoderOptions part = {});
 
   // The archive's bytes at position(), as many as there are at hand; afterwards position() is where to go on, which may be behind
   // what was given: files' bytes are not looked at. ErrorKind::limit for too many nodes, and what the decoder says.
   Result<void> feed(ConstBytes bytes);
   std::uint64_t position() const { return decoder_.offset(); }
   bool is_done() const { return is_done_; }
-  // When it is done, or the archive has ended at `archive_size`: whether it was whole and nothing follows.
-  Result<ArchiveMap> finish(std::uint64_t archive_size);
+  // When it is done, or what is mapped has ended at `end`: whether it was whole and nothing follows.
+  Result<ArchiveMap> finish(std::uint64_t end);
 
  private:
   Result<void> enter();

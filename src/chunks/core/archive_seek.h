@@ -17,6 +17,9 @@ class ArchiveBytes {
   virtual std::uint64_t size() const = 0;
   // All of `into`, which lies within size().
   virtual Result<void> read(std::uint64_t offset, MutableBytes into) = 0;
+  // All of [start, end) will now be read, in its order, and nothing else. A hint: what is far away is then fetched ahead, and no
+  // further.
+  virtual void will_read(std::uint64_t start, std::uint64_t end) { (void)start, (void)end; }
 };
 
 struct ArchiveSubtree {

@@ -57,15 +57,16 @@ class ArchiveFiles::Walk : public std::enable_shared_from_this<Walk> {
         owners_(std::make_shared<Owners>(Owners{{}, options.shift})),
         mapper_([owners = owners_](const std::string& name, std::uint64_t id, bool is_group,
                                    bool has_numbers) { return owners->number(name, id, is_group, has_numbers); },
-                options.entries_max),
+                options.entries_max, part_of(options)),
+        end_(options.subtree ? options.subtree->end : archive.size()),
         piece_(kPieceBytes),
         done_(std::move(done)) {}
 
   void go_on() {
     const std::uint64_t at = mapper_.position();
-    if (mapper_.is_done() || at >= archive_.size()) return end();
+    if (mapper_.is_done() || at >= end_) return end();
     const MutableBytes into =
-        MutableBytes(piece_).first(static_cast<std::size_t>(std::min<std::uint64_t>(piece_.size(), archive_.size() - at)));
+        MutableBytes(piece_).first(static_cast<std::size_t>(std::min<std::uint64_t>(piece_.size(), end_ - at)));
     archive_.read(at, into, [self = shared_from_this(), into](Result<void> read) {
       if (read) read = self->mapper_.feed(into);
       if (!read) return self->done_(fail(std::move(read).error()));
@@ -74,8 +75,14 @@ class ArchiveFiles::Walk : public std::enable_shared_from_this<Walk> {
   }
 
  private:
+  static ArchiveDecoderOptions part_of(const Options& options) {
+    // A whole archive says itself where it ends.
+    if (!options.subtree || options.subtree->path.empty()) return {};
+    return {.start_offset = options.subtree->start, .end_offset = options.subtree->end};
+  }
+
   void end() {
-    Result<ArchiveMap> map = mapper_.finish(archive_.size());
+    Result<ArchiveMap> map = mapper_.finish(end_);
     Result<std::unique_ptr<ArchiveFiles>> files = nullptr;
     if (map)
       files->reset(new ArchiveFiles(archive_, scheduler_, owners_, std::move(*map)));
@@ -88,6 +95,7 @@ class ArchiveFiles::Walk : public std::enable_shared_from_this<Walk> {
   net::Scheduler& scheduler_;
   std::shared_ptr<Owners> owners_;
   ArchiveMapper mapper_;
+  const std::uint64_t end_;  // of what is mapped
   Bytes piece_;
   Done<std::unique_ptr<ArchiveFiles>> done_;
 };

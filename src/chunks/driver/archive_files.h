@@ -4,8 +4,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "chunks/core/archive_map.h"
+#include "chunks/core/archive_seek.h"
 #include "chunks/driver/tree_owners.h"
 #include "export/file_tree.h"
 #include "store/block_device.h"
@@ -17,6 +19,7 @@ class ArchiveFiles final : public exports::FileTree {
   struct Options {
     UidShift shift;
     std::size_t entries_max = kArchiveMapEntriesMax;
+    std::optional<ArchiveSubtree> subtree;  // only this, which is then the top; as find_subtree() gives it
   };
   // `archive` and `scheduler` outlive what it gives. `done` is not called when the files are not wanted any more and the loop has
   // ended before. Errors: the device's, and what is wrong with the archive, with the offset.

@@ -104,6 +104,33 @@ TEST_F(ArchiveFilesTest, FoldersAreListedInOrderAndNothingElseIsFound) {
   EXPECT_FALSE(files->status(FileId{files->file_count() + 1}));
 }
 
+TEST_F(ArchiveFilesTest, APartOfAnArchiveIsATreeOfItsOwn) {
+  const TemporaryFolder folder;
+  scene::make_tree(folder / "tree");
+  const Bytes archive = *scene::archive_of(folder / "tree");
+  scene::write(folder / "t.catar", std::string(as_text(archive)));
+  const auto file = std::move(*ArchiveFile::open(folder / "t.catar"));
+  const Result<ArchiveSubtree> sub = find_subtree(*file, "sub");
+  ASSERT_TRUE(sub);
+  const auto files = std::move(*open(archive, {.shift = {}, .subtree = *sub}));
+  EXPECT_EQ(files->file_count(), 5U);
+  EXPECT_EQ(read(*files, find(*files, "data")), std::string(100'000, 'd'));
+  EXPECT_EQ(read(*files, find(*files, "deep/x")), "x");
+  EXPECT_EQ(wait_for<std::string>(pump_, [&](auto done) { files->read_link(find(*files, "link"), std::move(done)); }).value(),
+            "../hello");
+  EXPECT_FALSE(files->find(exports::kTopFile, "hello"));
+  EXPECT_TRUE(S_ISDIR(files->map()[0].mode));
+
+  const auto whole = std::move(*open(archive, {.shift = {}, .subtree = *find_subtree(*file, "")}));
+  EXPECT_EQ(read(*whole, find(*whole, "sub/deep/x")), "x");
+  const auto leaf = std::move(*open(archive, {.shift = {}, .subtree = *find_subtree(*file, "sub/data")}));
+  EXPECT_EQ(leaf->file_count(), 1U);
+  // A part that ends elsewhere than it should is none.
+  ArchiveSubtree wrong = *sub;
+  wrong.end -= 40;
+  EXPECT_FALSE(open(archive, {.shift = {}, .subtree = wrong}));
+}
+
 Bytes archive_of_one(const Node& node, const std::string& name) {
   Bytes out;
   Node top;

@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <charconv>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -27,6 +28,8 @@ struct Request {
   std::string url;
   std::uint64_t size_max = 0;
   bool head_only = false;
+  std::string range;      // "" for the whole
+  HttpClient::Sink sink;  // may be null
   unsigned tries_made = 0;
   net::Done<HttpAnswer> done;  // touched on the scheduler's thread alone
 };
@@ -47,6 +50,9 @@ struct Job {
   bool too_large = false;
   bool has_whole_head = false;      // of the last answer: those before it redirected
   std::uint64_t dropped_bytes = 0;  // of a page that only explains a refusal
+  bool has_declined = false;        // the body is not wanted
+  std::uint64_t sunk = 0;           // what the sink has taken
+  std::optional<Error> sink_error;
   char problem[CURL_ERROR_SIZE] = {};
 };
 
@@ -56,10 +62,17 @@ constexpr std::uint64_t kDroppedBytesMax = 256 * 1024;
 std::size_t take_body(char* data, std::size_t size, std::size_t count, void* user) {
   Job& job = *static_cast<Job*>(user);
   const std::size_t bytes = size * count;
-  const std::uint64_t room = job.request->size_max - job.answer.body.size();
+  const bool has_sink = job.request->sink != nullptr;
+  const bool is_part = !job.request->range.empty();
+  const long wanted = is_part ? 206 : 200;
   long status = 0;
   curl_easy_getinfo(job.easy, CURLINFO_RESPONSE_CODE, &status);
-  if (bytes > room && status == 200) {
+  if ((has_sink || is_part) && status != wanted) {
+    job.has_declined = true;
+    return 0;
+  }
+  const std::uint64_t room = job.request->size_max - (has_sink ? job.sunk : job.answer.body.size());
+  if (bytes > room && status == wanted) {
     job.too_large = true;
     return 0;
   }
@@ -70,6 +83,14 @@ std::size_t take_body(char* data, std::size_t size, std::size_t count, void* use
       return CURL_WRITEFUNC_PAUSE;  // these bytes are given again later
     }
     bucket->take(bytes, now);
+  }
+  if (has_sink) {
+    if (Result<void> taken = job.request->sink(job.sunk, as_bytes({data, bytes})); !taken) {
+      job.sink_error = std::move(taken).error();
+      return 0;
+    }
+    job.sunk += bytes;
+    return bytes;
   }
   const auto kept = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, room));
   append(job.answer.body, as_bytes({data, kept}));
@@ -129,6 +150,28 @@ std::string sentence_of(CURLcode code, std::string_view problem) {
       return why + " (to trust it all the same, name a file with its certificate in SSL_CERT_FILE)";
     default: return why;
   }
+}
+
+std::string header_of(CURL* easy, const char* name) {
+  curl_header* header = nullptr;
+  return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
+}
+
+// "bytes FIRST-LAST/SIZE". Nothing of it is filled in where it says something else.
+void read_content_range(std::string_view text, HttpAnswer& answer) {
+  constexpr std::string_view kUnit = "bytes ";
+  if (!text.starts_with(kUnit)) return;
+  const char* const end = text.data() + text.size();
+  std::uint64_t first = 0, last = 0, size = 0;
+  const auto begin = std::from_chars(text.data() + kUnit.size(), end, first);
+  if (begin.ec != std::errc() || begin.ptr == end || *begin.ptr != '-') return;
+  const auto middle = std::from_chars(begin.ptr + 1, end, last);
+  if (middle.ec != std::errc() || middle.ptr == end || *middle.ptr != '/') return;
+  const auto whole = std::from_chars(middle.ptr + 1, end, size);
+  if (whole.ec != std::errc() || whole.ptr != end || last < first || last >= size) return;
+  if (last - first + 1 != answer.body.size()) return;
+  answer.first = first;
+  answer.size_of_all = size;
 }
 
 long milliseconds(Duration duration) {
@@ -256,6 +299,7 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "godwit");
     curl_easy_setopt(easy, CURLOPT_NOBODY, job->request->head_only ? 1L : 0L);
+    if (!job->request->range.empty()) curl_easy_setopt(easy, CURLOPT_RANGE, job->request->range.c_str());
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(options.connect_limit));
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
@@ -287,13 +331,18 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
       curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
       job->answer.status = static_cast<int>(status);
       job->answer.place = place_of(easy, job->request->url);
+      job->answer.version = header_of(easy, "ETag");
+      if (job->answer.version.empty()) job->answer.version = header_of(easy, "Last-Modified");
+      if (status == 206) read_content_range(header_of(easy, "Content-Range"), job->answer);
       curl_multi_remove_handle(multi, easy);
       curl_easy_cleanup(easy);
       if (job->too_large) {
         const std::uint64_t size_max = job->request->size_max;
         post_back(std::move(job->request),
                   fail(ErrorKind::limit, fmt::format("{}: more than {} bytes", job->answer.place, size_max)), false);
-      } else if (code != CURLE_OK && job->dropped_bytes <= kDroppedBytesMax) {
+      } else if (job->sink_error) {
+        post_back(std::move(job->request), fail(std::move(*job->sink_error)), false);
+      } else if (code != CURLE_OK && !job->has_declined && job->dropped_bytes <= kDroppedBytesMax) {
         post_back(std::move(job->request),
                   fail(kind_of(code), fmt::format("{}: {}", job->answer.place, sentence_of(code, job->problem))),
                   may_help_to_try_again(code));
@@ -347,11 +396,20 @@ HttpClient::~HttpClient() {
 }
 
 void HttpClient::get(const std::string& url, std::uint64_t size_max, net::Done<HttpAnswer> done) {
-  impl_->begin(std::make_unique<Request>(Request{url, size_max, false, 0, std::move(done)}));
+  impl_->begin(std::make_unique<Request>(Request{url, size_max, false, "", nullptr, 0, std::move(done)}));
 }
 
 void HttpClient::head(const std::string& url, net::Done<HttpAnswer> done) {
-  impl_->begin(std::make_unique<Request>(Request{url, 0, true, 0, std::move(done)}));
+  impl_->begin(std::make_unique<Request>(Request{url, 0, true, "", nullptr, 0, std::move(done)}));
+}
+
+void HttpClient::get_range(const std::string& url, std::uint64_t first, std::uint64_t length, net::Done<HttpAnswer> done) {
+  impl_->begin(std::make_unique<Request>(
+      Request{url, length, false, fmt::format("{}-{}", first, first + length - 1), nullptr, 0, std::move(done)}));
+}
+
+void HttpClient::get_into(const std::string& url, std::uint64_t size_max, Sink sink, net::Done<HttpAnswer> done) {
+  impl_->begin(std::make_unique<Request>(Request{url, size_max, false, "", std::move(sink), 0, std::move(done)}));
 }
 
 }  // namespace godwit::chunks

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -14,8 +15,12 @@ namespace godwit::chunks {
 
 struct HttpAnswer {
   int status = 0;
-  Bytes body;         // none for HEAD; of another status than 200 perhaps only the beginning
+  Bytes body;         // none for HEAD, and none of what a sink has taken; of another status than 200 perhaps only the beginning
   std::string place;  // for messages: the URL, and where it was redirected to; no password
+  // Of a 206 that says so: where the body begins in the file, and the size of that.
+  std::uint64_t first = 0;
+  std::uint64_t size_of_all = 0;
+  std::string version;  // ETag, else Last-Modified; "" for neither
 };
 
 struct HttpClientOptions {
@@ -44,6 +49,13 @@ class HttpClient {
   // speak HTTP, or a redirect that is not followed. Never ErrorKind::not_found: that a host is unknown says nothing of its files.
   void get(const std::string& url, std::uint64_t size_max, net::Done<HttpAnswer> done);
   void head(const std::string& url, net::Done<HttpAnswer> done);
+  // `length` bytes, more than none, from `first` on: a status of 206 and those of them that there are. The body of any other
+  // answer is not taken: 200 means that the server knows no ranges.
+  void get_range(const std::string& url, std::uint64_t first, std::uint64_t length, net::Done<HttpAnswer> done);
+  // A body of any size, piece by piece: `sink` is told where each lies, on a thread of the client's, and is called again from 0
+  // on when the request is tried again. An error of its ends the request. Bodies of other answers than 200 are not given to it.
+  using Sink = std::function<Result<void>(std::uint64_t offset, ConstBytes)>;
+  void get_into(const std::string& url, std::uint64_t size_max, Sink sink, net::Done<HttpAnswer> done);
 
  private:
   struct Impl;

@@ -44,6 +44,7 @@ struct OpenFile {
   std::uint64_t offset = 0;
   std::uint64_t left = 0;
   int status = 200;
+  std::string version;
 };
 
 // Below the folder, or not at all: neither `..` nor a symlink leads out of it.
@@ -62,6 +63,9 @@ std::unique_ptr<OpenFile> open_below(int folder, const std::string& path) {
     file->status = 404;
   } else {
     file->size = file->left = static_cast<std::uint64_t>(status.st_size);
+    // Who reads by ranges sees by this that the file is another one.
+    file->version =
+        fmt::format("\"{:x}-{:x}-{:x}.{:x}\"", status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   }
   return file;
 }
@@ -139,8 +143,9 @@ class Client : public std::enable_shared_from_this<Client> {
       extra = fmt::format("Content-Range: bytes {}-{}/{}\r\n", range->first, range->first + range->length - 1, file->size);
     }
     std::string head = fmt::format(
-        "HTTP/1.1 {} {}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n{}Accept-Ranges: bytes\r\n{}\r\n",
-        file->status, reason_of(file->status), file->left, extra, connection_header());
+        "HTTP/1.1 {} {}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n{}Accept-Ranges: bytes\r\nETag: "
+        "{}\r\n{}\r\n",
+        file->status, reason_of(file->status), file->left, extra, file->version, connection_header());
     send(std::move(head), request.is_head ? nullptr : std::shared_ptr<OpenFile>(std::move(file)));
   }
 

@@ -50,6 +50,13 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
     return slot.held;
   }
 
+  void will_read(std::uint64_t start, std::uint64_t end) {
+    if (start >= end) return;
+    const std::scoped_lock lock(mutex_);
+    ahead_begin_ = index_.chunk_at(start);
+    ahead_end_ = index_.chunk_at(end - 1) + 1;
+  }
+
   void cancel() {
     const std::scoped_lock lock(mutex_);
     cancelled_ = true;
@@ -67,17 +74,16 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
   void ask_for(std::size_t number, std::unique_lock<std::mutex>& lock) {
     // Asked for in runs: only when half of what may be kept ahead was read.
     if (chunks_.contains(number) && number >= last_ && number < kept_end_ &&
-        (kept_end_ == index_.entries.size() ||
-         index_.entries[kept_end_ - 1].end - index_.start_of(number) > kIndexedArchiveBytesMax / 2)) {
+        (kept_end_ >= ahead_end_ || index_.entries[kept_end_ - 1].end - index_.start_of(number) > kIndexedArchiveBytesMax / 2)) {
       last_ = number;
       chunks_.erase(chunks_.begin(), chunks_.lower_bound(number));
       return;
     }
-    const bool goes_on = number == last_ || number == last_ + 1 || number == 0;
+    const bool goes_on = number == last_ || number == last_ + 1 || number == ahead_begin_;
     last_ = number;
     std::size_t end = number + 1;
     std::uint64_t bytes = index_.length_of(number);
-    while (goes_on && end < index_.entries.size() && bytes + index_.length_of(end) <= kIndexedArchiveBytesMax)
+    while (goes_on && end < ahead_end_ && bytes + index_.length_of(end) <= kIndexedArchiveBytesMax)
       bytes += index_.length_of(end++);
     std::erase_if(chunks_, [&](const auto& entry) { return entry.first < number || entry.first >= std::max(end, kept_end_); });
     kept_end_ = goes_on ? end : number + 1;
@@ -198,6 +204,9 @@ class IndexedArchive::Shelf : public std::enable_shared_from_this<Shelf> {
   static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
   std::size_t awaited_ = kNone;
   std::size_t last_ = 0;
+  // What will be read in its order.
+  std::size_t ahead_begin_ = kNone;
+  std::size_t ahead_end_ = 0;
   std::size_t kept_end_ = 0;
   bool cancelled_ = false;
   Counts counts_;
@@ -233,6 +242,10 @@ Result<void> IndexedArchive::read(std::uint64_t offset, MutableBytes into) {
     into = into.subspan(count);
   }
   return {};
+}
+
+void IndexedArchive::will_read(std::uint64_t start, std::uint64_t end) {
+  shelf_->will_read(start, end);
 }
 
 IndexedArchive::Counts IndexedArchive::so_far() const {

@@ -26,6 +26,8 @@ class IndexedArchive final : public ArchiveBytes {
   // ErrorKind::cancelled after cancel(); else what the store says, ErrorKind::corrupt for a chunk of another length than the
   // index tells. One thread at a time.
   Result<void> read(std::uint64_t offset, MutableBytes into) override;
+  // Without it, nothing is read ahead.
+  void will_read(std::uint64_t start, std::uint64_t end) override;
   // Bytes that have come so far: from the store, and from what was here. Any thread.
   struct Counts {
     std::uint64_t fetched = 0;

@@ -64,6 +64,7 @@ TEST_F(IndexedArchiveTest, ReadsAnywhereWhatTheStoreHas) {
     fill(*store);
     read(*store, [&](IndexedArchive& archive) {
       ASSERT_EQ(archive.size(), content_.size());
+      archive.will_read(0, content_.size());
       Bytes all;
       for (std::size_t at = 0; at < content_.size();) {
         const std::size_t length = std::min<std::size_t>(content_.size() - at, 777'777);
@@ -100,6 +101,24 @@ TEST_F(IndexedArchiveTest, AChunkThatIsDamagedOrMissingIsNamedWhereItIsReadAndNo
     EXPECT_EQ(bytes.error().kind(), ErrorKind::not_found);
     EXPECT_NE(bytes.error().message().find(missing.hex()), std::string::npos) << bytes.error().message();
     EXPECT_TRUE(bytes_at(archive, 10 * kChunkSize, 3 * kChunkSize));
+  });
+}
+
+TEST_F(IndexedArchiveTest, OnlyWhatIsReadAndWhatWillBeIsFetched) {
+  const auto store =
+      std::move(*make_chunk_store(store::make_memory_blobs(loop_), {.compression = Compression::none, .level = {}}, *workers_));
+  fill(*store);
+  read(*store, [&](IndexedArchive& archive) {
+    // Who looks for something jumps, though he begins at the beginning.
+    for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{content_.size() - 10}, std::uint64_t{0}})
+      EXPECT_EQ(*bytes_at(archive, at, 10), to_bytes(ConstBytes(content_).subspan(at, 10)));
+    const std::size_t looked = archive.so_far().fetched;
+    EXPECT_LE(looked, 3 * kChunkSize);
+    const std::uint64_t start = content_.size() / 2, length = 10 * kChunkSize;
+    archive.will_read(start, start + length);
+    for (std::uint64_t at = start; at < start + length; at += kChunkSize / 2)
+      EXPECT_EQ(*bytes_at(archive, at, kChunkSize / 2), to_bytes(ConstBytes(content_).subspan(at, kChunkSize / 2)));
+    EXPECT_LE(archive.so_far().fetched, looked + length + 2 * kChunkSize);
   });
 }
 

@@ -58,7 +58,9 @@ class ArchiveFile final : public ArchiveBytes {
 // A part of an archive, in its order. Borrows the archive.
 class ArchiveRange final : public ArchiveStream {
  public:
-  ArchiveRange(ArchiveBytes& archive, std::uint64_t start, std::uint64_t end) : archive_(archive), next_(start), end_(end) {}
+  ArchiveRange(ArchiveBytes& archive, std::uint64_t start, std::uint64_t end) : archive_(archive), next_(start), end_(end) {
+    archive_.will_read(start, end);
+  }
   Result<std::size_t> read(MutableBytes into) override;
 
  private:
