@@ -97,8 +97,13 @@ int extract(const Line& line) {
   return run_image_extract(line.settings, options);
 }
 
+// What is read where nothing is named: this folder, or standard input for what is no folder.
+std::string default_input(const Line& line) {
+  return line.tree.what.empty() || line.tree.what == "directory" ? "." : "-";
+}
+
 int text(const Line& line, chunks::TreeText form) {
-  const std::string name = line.operands.empty() ? "." : line.operands[0];
+  const std::string name = line.operands.empty() ? default_input(line) : line.operands[0];
   return run_with_tree(
       line.settings, line.store, line.tree, name, line.operand(1),
       {"", [&](Console& console, TreeInput input) { return run_tree_text(console, line.tree, std::move(input), form); }});
@@ -106,7 +111,7 @@ int text(const Line& line, chunks::TreeText form) {
 
 int digest(const Line& line) {
   DigestOptions options;
-  if (!line.operands.empty()) options.path = line.operands[0];
+  options.path = line.operands.empty() ? default_input(line) : line.operands[0];
   options.subpath = line.operand(1);
   options.tree = line.tree;
   options.store = line.store;

@@ -75,7 +75,9 @@ void add_extract(Command group, const Settings& settings, std::function<int()>& 
       "Example:\n  godwit image extract disk.caibx disk.img --seed yesterday.img\n"
       "  godwit image extract root.caidx /srv/root\n  godwit image extract root.catar . etc/hosts");
   auto o = std::make_shared<ExtractOptions>();
-  app.add_option("INDEX", o->index, "NAME.caibx, NAME.caidx or NAME.catar; - for an index on standard input").required();
+  app.add_option("INDEX", o->index,
+                 "NAME.caibx, NAME.caidx or NAME.catar; - for standard input, a blob's index unless --what says something else")
+      .required();
   app.add_option("OUTPUT", o->output,
                  "a file (replaced when the new one is whole), a block device, - for standard output; of a tree its folder "
                  "(default: this one)");

@@ -201,7 +201,9 @@ int run_image_digest(const Settings& settings, const DigestOptions& options) {
     if (!named) return run.console().error(named.error());
     digest = *named;
   }
-  const bool is_index = options.path.ends_with(".caibx") || options.path.ends_with(".caidx");
+  const std::string& what = options.tree.what;
+  const bool is_index = what.empty() ? options.path.ends_with(".caibx") || options.path.ends_with(".caidx")
+                                     : what == "blob-index" || what == "archive-index";
   if (!is_index) return digest_of_file(run, options.path, digest);
   const Result<OpenImage> image = open_image(options.path, options.store, run);
   if (!image) return run.console().error(image.error());

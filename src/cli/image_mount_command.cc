@@ -118,7 +118,7 @@ int run_image_mount(const Settings& settings, const MountOptions& options) {
     return run.console().error(Error(ErrorKind::usage, options.image + " is of a blob, which has no '" + options.subpath + "'"));
 
   Mounted mounted;
-  if (*kind == TreeKind::archive && is_remote_place(options.image)) {
+  if (*kind == TreeKind::archive && is_archive_elsewhere(options.image)) {
     Result<std::unique_ptr<RemoteArchive>> remote = open_remote(options, run);
     if (!remote) return run.console().error(remote.error());
     mounted.remote = std::move(*remote);

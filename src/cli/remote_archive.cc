@@ -182,8 +182,7 @@ Result<void> RemoteArchive::spool(const std::string& place, const RemoteArchiveO
   run.show_progress("", nullptr);
   if (!got) return fail(std::move(got).error().within("archive " + title));
   if (options.shows_progress)
-    run.console().event(
-        {{"event", "fetched"}, {"from", title}, {"bytes", bytes.load()}, {"seconds", run.seconds()}});
+    run.console().event({{"event", "fetched"}, {"from", title}, {"bytes", bytes.load()}, {"seconds", run.seconds()}});
   file_ = spool->take();
   Result<std::unique_ptr<store::BlockDevice>> device =
       store::open_file_device(fmt::format("/proc/self/fd/{}", file_.get()), true, run.loop(), run.workers());

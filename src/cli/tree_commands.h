@@ -79,12 +79,13 @@ class TreeInput {
   std::string path_;
 };
 
-// Opens a tree for reading and lets `work` have it, while chunks of an index come in from its stores.
 struct TreeJob {
   std::string progress;  // "extract", "digest": what the progress is called that is shown; "": standard output is the work's own
   std::function<int(Console&, TreeInput)> work;
 };
-int run_with_tree(const Settings& settings, const StoreOptions& store, const TreeOptions& options, const std::string& name,
+// Opens a tree for reading and lets the job have it, while chunks of an index come in from its stores. "-" is standard input, an
+// archive unless options.what has another word for it.
+int run_with_tree(const Settings& settings, const StoreOptions& store, TreeOptions options, const std::string& name,
                   const std::string& subpath, const TreeJob& job);
 
 // `make X.catar DIR`. Prints the digest of the archive.

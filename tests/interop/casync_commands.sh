@@ -76,6 +76,13 @@ tree='casync make t.caidx tree'
 catar='casync make t.catar tree'
 same "make a blob" "$blob" "casync make --chunk-size=32K two.caibx blob" "casync make --digest=sha256 --compression=gzip --store=s.castr three.caibx blob"
 same "make of standard input" "casync make i.caibx <blob"
+same "what comes from standard input" "$blob" "$tree" "$catar" \
+  "casync extract --what=archive - copy1 <t.catar" "casync extract --what=archive-index --store=default.castr - copy2 <t.caidx" \
+  "mkdir copy3" "casync extract --what=archive - copy3 folder <t.catar" "casync extract --what=blob-index --store=default.castr - copy4 <i.caibx" \
+  "casync list --what=archive - <t.catar" "casync list - <t.catar" "casync list --what=archive <t.catar" "casync mtree - <t.catar" \
+  "casync stat - <t.catar" "casync list --what=archive-index --store=default.castr - <t.caidx" "casync digest - <t.catar" \
+  "casync digest --what=archive-index --store=default.castr - <t.caidx" "casync digest --what=blob-index --store=default.castr - <i.caibx" \
+  "casync digest --what=blob - <blob" "casync digest --what=blob <blob"
 same "make a tree" "$tree" "$catar" "casync make --with=unix unix.catar tree" "casync make --without=user-names --exclude-nodump=no all.catar tree"
 same "make of where we are" "(cd tree && casync make ../t.caidx --store=../default.castr)"
 same "options behind operands" "casync make i.caibx blob --store=behind.castr --chunk-size 32K"
@@ -108,6 +115,12 @@ same "what does not fit" "casync" "casync nonsense" "casync gc" "casync make one
 # Where casync does not do what it says, and ours does: the files of .caexclude stay out for it all the same, and a pipe is refused.
 check "--exclude-file=no keeps what .caexclude names" bash -c 'link/casync make --exclude-file=no all.catar origin/tree && link/casync list all.catar | grep -q left-out.o'
 check "a blob goes into a pipe" bash -c 'link/casync make --store=p.castr p.caibx origin/blob && link/casync extract --store=p.castr p.caibx | cmp - origin/blob'
+check "a digest of an archive out of standard input" bash -c '[ "$(link/casync digest --what=archive - <all.catar)" = "$(link/casync digest all.catar)" ]'
+# casync wants a file there.
+check "a list out of a pipe" bash -c '[ "$(cat all.catar | link/casync list -)" = "$(link/casync list all.catar)" ]'
+check "a part out of a pipe" bash -c 'mkdir part && cat all.catar | link/casync extract --what=archive - part folder && cmp part/folder/file origin/tree/folder/file'
+check "a digest out of a pipe" bash -c '[ "$(cat all.catar | link/casync digest -)" = "$(link/casync digest --what=blob all.catar)" ]'
+fails_with "what ends too early there" "" bash -c 'head -c 1000 all.catar | link/casync extract --what=archive - short'
 # What only ours can say of itself.
 check "the version begins as casync's" bash -c '[ "$(link/casync --version | head -n 1)" = "$('"$real"' --version)" ]'
 check "the help names the verbs" bash -c 'link/casync --help | grep -q "make OUTPUT"'
