@@ -33,7 +33,7 @@ PY
   "$program" image make disk.caibx disk --no-sync >/dev/null
   : >empty
   "$program" image make empty.caibx empty --no-sync >/dev/null
-  run_vm 240 ext4 -- /bin/bash "$here/kernel_nbd.sh" "$program" inside "$work"
+  run_vm 540 ext4 -- /bin/bash "$here/kernel_nbd.sh" "$program" inside "$work"
   exit
 fi
 
@@ -128,6 +128,19 @@ pid=$first
 check "an end by HUP" ended 0 HUP
 check "  nobody complained" [ ! -s first.err ]
 fails_with "a device of no bytes" "it is empty" ./godwit image attach empty.caibx
+
+# There is no udev here: somebody makes the link that it would make.
+(until [ -e /run/casync/nbd0 ]; do sleep 0.05; done; ln -s nbd0 /dev/a-name) &
+check "one with a name" attach called link/casync mkdev disk.caibx /dev/a-name
+check "  is told by it" grep -qx "Attached: /dev/a-name" called.out
+check "  udev is told it by us" [ "$(link/casync udev /dev/nbd0)" = CASYNC_NAME=a-name ]
+if command -v casync >/dev/null; then
+  check "  and by casync" [ "$(casync udev /dev/nbd0)" = CASYNC_NAME=a-name ]
+else echo "SKIPPED: casync's own word for it, it is not installed"; fi
+check "  of others there is nothing to tell" [ -z "$(link/casync udev /dev/nbd1)" ]
+rm /dev/a-name
+check "  and its end" ended 0 TERM
+check "  takes the name away" [ ! -e /run/casync ]
 
 check "a certain one" attach named ./godwit image attach disk.caibx $node
 check "  disconnected by somebody else" nbd-client -d $node
