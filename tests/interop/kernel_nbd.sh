@@ -40,6 +40,7 @@ fi
 # --- There ---
 
 from=$3
+check_seconds=240
 cd "$work"
 export GODWIT_CACHE=$work/cache
 mkdir link
@@ -58,7 +59,7 @@ attach() {
   "$@" >"$name.out" 2>"$name.err" &
   pids+=($!)
   pid=$!
-  for _ in $(seq 400); do
+  for _ in $(seq 2000); do
     grep -q '^Attached: ' "$name.out" && return
     kill -0 "$pid" 2>/dev/null || break
     sleep 0.05
@@ -71,14 +72,14 @@ attach() {
 ended() {
   local code=0
   [ -z "${2-}" ] || kill "-$2" "$pid"
-  for _ in $(seq 200); do
+  for _ in $(seq 1000); do
     kill -0 "$pid" 2>/dev/null || break
     sleep 0.05
   done
   ! kill -0 "$pid" 2>/dev/null || { echo "it does not end"; return 1; }
   wait "$pid" 2>/dev/null || code=$?
   [ "$code" -eq "$1" ] || { echo "it ends with $code"; return 1; }
-  for _ in $(seq 100); do
+  for _ in $(seq 400); do
     [ -e /sys/block/nbd0/pid ] || return 0
     sleep 0.05
   done
