@@ -19,6 +19,8 @@
 #include "cli/image_remote_server.h"
 #include "cli/image_upkeep_commands.h"
 #include "cli/tree_commands.h"
+#include "export/nbd_devices.h"
+#include "export/nbd_name.h"
 
 namespace godwit::cli {
 
@@ -152,6 +154,16 @@ int mkdev(const Line& line) {
   return run_image_attach(line.settings, options);
 }
 
+// What udev's rule asks of each NBD device.
+int udev(const Line& line) {
+  if (line.operands.empty()) return complain("udev: name the device, /dev/nbdN");
+  const std::string device = std::filesystem::path(line.operands[0]).filename().string();
+  if (const std::optional<unsigned> number = exports::nbd_number_of(device))
+    if (const std::optional<std::string> name = exports::nbd_name_of(exports::kNbdNamesFolder, *number))
+      std::cout << "CASYNC_NAME=" << *name << '\n';
+  return kDone;
+}
+
 int serve(const Line& line) {
   return run_remote_server({line.verb == "push", line.operands, line.store.rate_limit});
 }
@@ -174,6 +186,7 @@ const std::map<std::string, Verb>& verbs() {
       {"gc", {kAny, collect}},
       {"mount", {3, mount}},
       {"mkdev", {2, mkdev}},
+      {"udev", {1, udev}},
       {"pull", {kAny, serve}},
       {"push", {kAny, serve}},
   };
@@ -244,7 +257,6 @@ std::optional<int> run_as_casync(int argc, char** argv) {
     return kDone;
   }
   if (line.verb.empty()) return complain("say what to do; --help lists the verbs");
-  if (line.verb == "udev") return complain("udev is not available here");
   if (const Result<std::uint64_t> rate = parse_rate_limit(line.store.rate_limit); !rate) return complain(rate.error().message());
   const auto verb = verbs().find(line.verb);
   if (verb == verbs().end()) return complain(fmt::format("there is no verb '{}'; --help lists them", escaped(line.verb)));

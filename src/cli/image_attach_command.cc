@@ -60,6 +60,11 @@ int run_image_attach(const Settings& settings, const AttachOptions& options) {
   }
   store::BlockDevice& blob = attached.file ? *attached.file : attached.view->blob();
   const auto ready = [&] {
+    if (!options.device.empty() && options.device != attached.attachment->node())
+      run.console().warning(
+          fmt::format("udev has made no {}: that takes the rule of casync's package, and this program under the "
+                      "name casync, or casync itself, where the rule looks for it",
+                      options.device));
     run.console().line("Attached: " + attached.attachment->node());
     run.console().event(
         {{"event", "ready"}, {"image", options.image}, {"device", attached.attachment->node()}, {"size", blob.size()}});

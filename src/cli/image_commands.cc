@@ -199,7 +199,8 @@ void add_attach(Command group, const Settings& settings, std::function<int()>& c
       "For root. Runs until it is interrupted or `nbd-client -d DEVICE` is said; prints `Attached: DEVICE` when it is ready.");
   auto o = std::make_shared<AttachOptions>();
   app.add_option("IMAGE", o->image, "NAME.caibx, host:PATH or a URL of one, or the file or device itself").required();
-  app.add_option("DEVICE", o->device, "the block device (default: the first /dev/nbdN that nobody uses)");
+  app.add_option("DEVICE", o->device,
+                 "the block device (default: the first /dev/nbdN that nobody uses); /dev/NAME: a name for that one, by udev");
   add_view_options(app, o->view);
   app.add_option("--what", o->what, "blob-index or blob, whatever the name says");
   set_command(app, settings, command, o, run_image_attach);

@@ -6,17 +6,20 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <limits>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "export/nbd_devices.h"
+#include "export/nbd_name.h"
 #include "export/nbd_server.h"
 #include "export/whole_sectors.h"
 #include "net/descriptor.h"
@@ -27,8 +30,10 @@ namespace {
 
 constexpr const char* kSysfs = "/sys";
 constexpr const char* kName = "device";
-// How often sysfs is asked whether the device is there yet; it takes one or two such looks.
+// How often it is looked whether the device, or its link, is there yet; it takes a few such looks.
 constexpr Duration kLook = Duration::milliseconds(5);
+// How long udev may take for the link.
+constexpr Duration kLinkTimeMax = Duration::seconds(5);
 
 // For what waits in the kernel: a signal that came there would end the device instead of being handled in order.
 template <class Work>
@@ -72,10 +77,13 @@ class NbdAttachment::Session final : public std::enable_shared_from_this<Session
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
       return fail(Error::from_errno(errno, "make a pair of sockets"));
     net::Descriptor kernels(pair[0]), ours(pair[1]);
-    if (Result<void> taken = node.empty() ? take_first(*devices, kernels.get()) : take_named(*devices, node, kernels.get());
-        !taken)
-      return taken;
-    if (Result<void> told = tell_kernel(); !told) {
+    const bool is_there = ::access(node.c_str(), F_OK) == 0;
+    const std::optional<std::string> name = is_there ? std::nullopt : nbd_name_in(node);
+    Result<void> taken = node.empty() || name ? take_first(*devices, kernels.get()) : take_named(*devices, node, kernels.get());
+    if (!taken) return taken;
+    Result<void> told = name ? set_name(*name, node) : Result<void>();
+    if (told) told = tell_kernel();
+    if (!told) {
       (void)::ioctl(device_.get(), NBD_CLEAR_SOCK);  // it is not attached
       return told;
     }
@@ -114,7 +122,7 @@ class NbdAttachment::Session final : public std::enable_shared_from_this<Session
     if (opening_thread_.joinable()) opening_thread_.join();
   }
 
-  const std::string& node() const { return node_; }
+  const std::string& node() const { return link_is_there_ ? link_ : node_; }
 
  private:
   // Whoever comes first after a device was free: the kernel takes one socket's thread only, and tells the others that it is busy.
@@ -152,6 +160,14 @@ class NbdAttachment::Session final : public std::enable_shared_from_this<Session
     return {};
   }
 
+  Result<void> set_name(const std::string& name, const std::string& link) {
+    Result<NbdName> named = NbdName::set(kNbdNamesFolder, number_, name);
+    if (!named) return fail(std::move(named).error());
+    name_.emplace(std::move(*named));
+    link_ = link;
+    return {};
+  }
+
   // No timeout: a store may be slow, and a request that has taken too long would cost the whole device.
   Result<void> tell_kernel() {
     const std::pair<unsigned long, unsigned long> words[] = {
@@ -176,10 +192,21 @@ class NbdAttachment::Session final : public std::enable_shared_from_this<Session
       const net::Descriptor opened(::open(node_.c_str(), O_RDONLY | O_CLOEXEC));
       loop_.post([&loop = loop_, weak] {
         loop.release();
-        const auto self = weak.lock();
-        if (self && !self->is_over_ && self->ready_) std::exchange(self->ready_, nullptr)();
+        if (const auto self = weak.lock()) self->look_for_link(loop.now() + kLinkTimeMax);
       });
     });
+  }
+
+  void look_for_link(Instant until) {
+    if (is_over_) return;
+    struct ::stat link{}, device{};
+    link_is_there_ = !link_.empty() && ::stat(link_.c_str(), &link) == 0 && ::fstat(device_.get(), &device) == 0 &&
+                     S_ISBLK(link.st_mode) && link.st_rdev == device.st_rdev;
+    if (link_.empty() || link_is_there_ || loop_.now() >= until) {
+      if (ready_) std::exchange(ready_, nullptr)();
+      return;
+    }
+    timer_ = loop_.schedule(loop_.now() + kLook, [this, until] { look_for_link(until); });
   }
 
   void handle_end(int error) {
@@ -197,6 +224,9 @@ class NbdAttachment::Session final : public std::enable_shared_from_this<Session
   net::Done<void> ended_;
   std::string node_;
   unsigned number_ = 0;
+  std::optional<NbdName> name_;
+  std::string link_;  // what udev is to make of the name
+  bool link_is_there_ = false;
   net::Descriptor device_;  // not changed while threads run
   std::thread kernel_thread_;
   std::thread opening_thread_;

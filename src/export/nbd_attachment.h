@@ -15,12 +15,12 @@ namespace godwit::exports {
 
 class NbdAttachment {
  public:
-  // At `node`, or if that is empty at the first device nobody uses. Everything outlives the attachment, and requests are answered
-  // on the loop's thread, which must never wait for something that lies on the device. The kernel counts sectors of 512 bytes;
-  // the last is filled up with zeros. `ready` is called once, when the device can be read and its partitions are known; `ended`
-  // at most once, when the kernel has let go: after detach(), because somebody else has disconnected it, or with an error.
-  // ErrorKind::invalid for a device of no bytes, not_found without the kernel's module, busy where the device or all of them are
-  // in use, refused for who may not.
+  // At `node`, or if that is empty at the first device nobody uses; a node that is not there is a name for that device
+  // (nbd_name.h). Everything outlives the attachment, and requests are answered on the loop's thread, which must never wait for
+  // something that lies on the device. The kernel counts sectors of 512 bytes; the last is filled up with zeros. `ready` is
+  // called once, when the device can be read and its partitions are known; `ended` at most once, when the kernel has let go:
+  // after detach(), because somebody else has disconnected it, or with an error. ErrorKind::invalid for a device of no bytes,
+  // not_found without the kernel's module, busy where the device or all of them are in use, refused for who may not.
   static Result<std::unique_ptr<NbdAttachment>> attach(net::EventLoop& loop, net::BufferPool& buffers, store::BlockDevice& device,
                                                        const std::string& node, net::Task ready, net::Done<void> ended);
   // At once: who reads gets errors from then on.
@@ -28,7 +28,7 @@ class NbdAttachment {
   NbdAttachment(const NbdAttachment&) = delete;
   NbdAttachment& operator=(const NbdAttachment&) = delete;
 
-  // "/dev/nbd0", or the node that was asked for.
+  // "/dev/nbd0", or the node that was asked for; a name's link only once it is there, which `ready` has waited a while for.
   const std::string& node() const;
   // Tells the kernel that no more is to come; requests under way are answered before the end, however long that takes.
   void detach();

@@ -127,6 +127,7 @@ check "the help names the verbs" bash -c 'link/casync --help | grep -q "make OUT
 fails_with "mount wants a folder" "the folder in which it is to be seen" link/casync mount x.caidx
 fails_with "mkdev wants something" "name an index or a blob" link/casync mkdev
 fails_with "mkdev takes no tree" "holds a tree" link/casync mkdev x.caidx
+check "udev has no name for a device that has none" bash -c '[ -z "$(link/casync udev /dev/nbd15)" ]'
 fails_with "mkdev takes no folder" "is a folder" link/casync mkdev origin
 fails_with "an archive out of standard input is refused" "name an archive" link/casync extract
 verdict
