@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -18,6 +19,7 @@
 #include "chunks/driver/index_file.h"
 #include "chunks/driver/remote_process.h"
 #include "chunks/driver/remote_transfer.h"
+#include "chunks/driver/repeated_chunks.h"
 #include "store/directory_blobs.h"
 
 namespace godwit::cli {
@@ -97,6 +99,7 @@ chunks::HttpClientOptions http_options(std::uint64_t rate) {
   options.bytes_per_second = rate;
   // As OpenSSL's programs and curl do it, for servers whose certificate the system does not know.
   if (const char* file = std::getenv("SSL_CERT_FILE"); file != nullptr) options.authorities = file;
+  if (const char* folder = std::getenv("SSL_CERT_DIR"); folder != nullptr) options.authorities_folder = folder;
   return options;
 }
 
@@ -194,6 +197,10 @@ Result<OpenImage> open_as_it_is(const std::string& index_place, const StoreOptio
   return OpenImage{std::move(*index), std::move(*store)};
 }
 
+bool has_remote_store(const std::string& index_place, const StoreOptions& options) {
+  return is_remote_place(store_path(options, index_place)) || std::ranges::any_of(options.extra_stores, is_remote_place);
+}
+
 // Looks at the first chunk. What else is wrong with it is told when it is wanted, which a seed may make needless.
 Result<void> correct_digest(OpenImage& image, ImageRun& run) {
   const bool has_archive_flags = (image.index.header.flags & chunks::feature::kWithAll) != 0;
@@ -228,6 +235,8 @@ Result<void> correct_digest(OpenImage& image, ImageRun& run) {
 Result<OpenImage> open_image(const std::string& index_place, const StoreOptions& options, ImageRun& run) {
   Result<OpenImage> image = open_as_it_is(index_place, options, run);
   if (!image) return image;
+  if (has_remote_store(index_place, options))
+    image->store = chunks::make_store_of_repeats(std::move(image->store), chunks::repeats_of(image->index), run.loop());
   if (Result<void> corrected = correct_digest(*image, run); !corrected) return fail(std::move(corrected).error());
   return image;
 }

@@ -60,7 +60,7 @@ class Folder final : public BlockingBlobs {
   }
 
   Result<void> remove(const std::string& name) {
-    if (::unlinkat(folder_.get(), name.c_str(), 0) != 0) return fail_errno("remove", name);
+    if (::unlinkat(folder_.get(), name.c_str(), 0) != 0) return fail_absent("remove", name);
     return {};
   }
 
@@ -92,7 +92,7 @@ class Folder final : public BlockingBlobs {
   // `content` grows to the file's size where it is shorter.
   Result<std::size_t> read_plain(const std::string& name, std::uint64_t size_max, Bytes& content) {
     const net::Descriptor file(::openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (file.get() < 0) return fail_errno("open", name);
+    if (file.get() < 0) return fail_absent("open", name);
     struct stat status{};
     if (::fstat(file.get(), &status) != 0) return fail_errno("open", name);
     if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, fmt::format("{}: no regular file", full(name)));
@@ -114,6 +114,12 @@ class Folder final : public BlockingBlobs {
   std::string full(std::string_view name) const { return fmt::format("{}/{}", path_, name); }
   std::unexpected<Error> fail_errno(std::string_view what, std::string_view name) const {
     return fail(Error::from_errno(errno, fmt::format("{} {}", what, full(name))));
+  }
+
+  // Below a file there is nothing.
+  std::unexpected<Error> fail_absent(std::string_view what, std::string_view name) const {
+    if (errno == ENOTDIR) errno = ENOENT;
+    return fail_errno(what, name);
   }
 
   int create(const std::string& name) {

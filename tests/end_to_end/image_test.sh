@@ -167,6 +167,14 @@ for index in right.caidx "h:$work/right.caidx"; do
   [ "$(cat right.out/one)$(cat err)" = 1 ] || fail "another tree of $index"
   [ "$(wc -l <sessions)" -eq 1 ] || fail "$index takes $(wc -l <sessions) connections"
 done
+# A chunk that comes again takes no connection of its own.
+head -c 600000 blob >half
+for _ in 1 2 3 4 5 6; do cat half; done >repeats
+"$godwit" image make repeats.caibx repeats --no-sync >/dev/null
+rm -f sessions
+"$godwit" image extract repeats.caibx repeats.out --store "h:$work/default.castr" --no-sync --seed-output=no
+cmp repeats repeats.out || fail "another blob with repeats"
+[ "$(wc -l <sessions)" -eq 1 ] || fail "repeats take $(wc -l <sessions) connections"
 unset CASYNC_SSH_PATH CASYNC_REMOTE_PATH
 find one.castr -name '*.cacnk' -exec sh -c 'rm -f "$1" && printf damage >"$1"' sh {} \;
 refused 1 "damaged" -- "$godwit" image extract one.caidx one.bad --store one.castr --without privileged

@@ -106,6 +106,7 @@ TEST(RemoteGate, AnAbortBecomesAnErrorThatFitsItsNumber) {
       {EACCES, ErrorKind::refused, "Permission denied"},
       {ENOENT, ErrorKind::not_found, "No such"},
       {ENOMEDIUM, ErrorKind::not_found, "edium"},
+      {EBADMSG, ErrorKind::corrupt, "Bad message"},  // a damaged chunk, or anything that was not understood
       {53, ErrorKind::io, ""},
       {2'000'000'000, ErrorKind::io, ""},
   };
@@ -119,7 +120,7 @@ TEST(RemoteGate, AnAbortBecomesAnErrorThatFitsItsNumber) {
 
 TEST(RemoteGate, AnErrorOfOursBecomesAnAbortOfItsKind) {
   for (const ErrorKind kind : {ErrorKind::not_found, ErrorKind::refused, ErrorKind::no_space, ErrorKind::read_only, ErrorKind::io,
-                               ErrorKind::unsupported, ErrorKind::limit, ErrorKind::timed_out, ErrorKind::invalid}) {
+                               ErrorKind::unsupported, ErrorKind::limit, ErrorKind::timed_out, ErrorKind::corrupt}) {
     const Abort abort = abort_of_error(Error(kind, "the sentence"));
     EXPECT_EQ(error_of_abort(abort).kind(), kind) << name_of(kind);
     EXPECT_EQ(abort.text, "the sentence");

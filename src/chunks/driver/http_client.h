@@ -31,6 +31,7 @@ struct HttpClientOptions {
   Duration stall_limit = Duration::seconds(60);    // without a byte
   std::uint64_t bytes_per_second = 0;              // of all bodies together; 0: as fast as it goes
   std::string authorities;                         // a PEM file of those whose certificates are trusted; "": the system's
+  std::string authorities_folder;                  // such files under the names that `openssl rehash` gives; "": the system's
 };
 
 class HttpClient {

@@ -26,6 +26,7 @@ std::string_view reason_of(int status) {
   switch (status) {
     case 200: return "OK";
     case 206: return "Partial Content";
+    case 304: return "Not Modified";
     case 400: return "Bad Request";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
@@ -44,7 +45,7 @@ struct OpenFile {
   std::uint64_t offset = 0;
   std::uint64_t left = 0;
   int status = 200;
-  std::string version;
+  std::string tag;  // changes with the file: who reads by ranges sees that it is another one
 };
 
 // Below the folder, or not at all: neither `..` nor a symlink leads out of it.
@@ -63,9 +64,7 @@ std::unique_ptr<OpenFile> open_below(int folder, const std::string& path) {
     file->status = 404;
   } else {
     file->size = file->left = static_cast<std::uint64_t>(status.st_size);
-    // Who reads by ranges sees by this that the file is another one.
-    file->version =
-        fmt::format("\"{:x}-{:x}-{:x}.{:x}\"", status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+    file->tag = fmt::format("\"{:x}-{:x}-{:x}.{:x}\"", status.st_ino, file->size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   }
   return file;
 }
@@ -95,6 +94,13 @@ class Client : public std::enable_shared_from_this<Client> {
         room_(8 * 1024) {}
   ~Client() { scheduler_.cancel(alarm_); }
 
+  // A request is whole in time, however many pieces it comes in: who drips holds no connection for ever.
+  void await_request() {
+    await_progress();
+    read_request();
+  }
+
+ private:
   void read_request() {
     if (const std::size_t end = received_.find(kHeadEnd); end != std::string::npos && end + 4 <= limits_.head_bytes_max) {
       const FileRequest request = parse_file_request(std::string_view(received_).substr(0, end + 4));
@@ -105,7 +111,6 @@ class Client : public std::enable_shared_from_this<Client> {
       keep_alive_ = false;
       return send_refusal(431, false);
     }
-    await_progress();
     const MutableBytes into[] = {room_};
     stream_->read(into, [self = weak_from_this()](Result<std::size_t> count) {
       const std::shared_ptr<Client> client = self.lock();
@@ -116,7 +121,6 @@ class Client : public std::enable_shared_from_this<Client> {
     });
   }
 
- private:
   void answer(const FileRequest& request) {
     keep_alive_ = request.keep_alive;
     if (request.refusal != 0) return send_refusal(request.refusal, request.is_head);
@@ -130,8 +134,12 @@ class Client : public std::enable_shared_from_this<Client> {
 
   void send_head(const FileRequest& request, std::unique_ptr<OpenFile> file) {
     if (file->status != 200) return send_refusal(file->status, request.is_head);
-    std::string extra;
-    if (const std::optional<ByteRange> range = parse_range(request.range, file->size)) {
+    std::string extra = fmt::format("ETag: {}\r\n", file->tag);
+    if (names_tag(request.if_none_match, file->tag))
+      return send(fmt::format("HTTP/1.1 304 {}\r\n{}{}\r\n", reason_of(304), extra, connection_header()), nullptr);
+    // A part of another file than the one that the client has the rest of is worse than all of it.
+    const bool has_rest = request.if_range.empty() || request.if_range == file->tag;
+    if (const std::optional<ByteRange> range = has_rest ? parse_range(request.range, file->size) : std::nullopt) {
       if (range->length == 0) {
         return send(fmt::format("HTTP/1.1 416 {}\r\nContent-Range: bytes */{}\r\nContent-Length: 0\r\n{}\r\n", reason_of(416),
                                 file->size, connection_header()),
@@ -140,12 +148,11 @@ class Client : public std::enable_shared_from_this<Client> {
       file->status = 206;
       file->offset = range->first;
       file->left = range->length;
-      extra = fmt::format("Content-Range: bytes {}-{}/{}\r\n", range->first, range->first + range->length - 1, file->size);
+      extra += fmt::format("Content-Range: bytes {}-{}/{}\r\n", range->first, range->first + range->length - 1, file->size);
     }
     std::string head = fmt::format(
-        "HTTP/1.1 {} {}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n{}Accept-Ranges: bytes\r\nETag: "
-        "{}\r\n{}\r\n",
-        file->status, reason_of(file->status), file->left, extra, file->version, connection_header());
+        "HTTP/1.1 {} {}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n{}Accept-Ranges: bytes\r\n{}\r\n",
+        file->status, reason_of(file->status), file->left, extra, connection_header());
     send(std::move(head), request.is_head ? nullptr : std::shared_ptr<OpenFile>(std::move(file)));
   }
 
@@ -177,6 +184,7 @@ class Client : public std::enable_shared_from_this<Client> {
       if (file && file->left > 0) return client->send_more(std::move(file));
       if (client->keep_alive_) return client->next_request();
       client->stream_->shut_down_sending();
+      client->await_progress();
       client->drain();
     });
   }
@@ -196,13 +204,13 @@ class Client : public std::enable_shared_from_this<Client> {
   // In a turn of its own: many small requests in one read do not nest.
   void next_request() {
     scheduler_.post([self = weak_from_this()] {
-      if (const std::shared_ptr<Client> client = self.lock()) client->read_request();
+      if (const std::shared_ptr<Client> client = self.lock()) client->await_request();
     });
   }
 
-  // Closing over unread bytes would reset the connection and could take the answer with it: let the client end first.
+  // Closing over unread bytes would reset the connection and could take the answer with it: let the client end first, for a
+  // while.
   void drain() {
-    await_progress();
     const MutableBytes into[] = {room_};
     stream_->read(into, [self = weak_from_this()](Result<std::size_t> count) {
       const std::shared_ptr<Client> client = self.lock();
@@ -250,7 +258,7 @@ struct HttpImageServer::Impl {
     };
     const auto client = std::make_shared<Client>(*scheduler, *workers, folder.get(), limits, std::move(stream), std::move(ended));
     clients.emplace(number, client);
-    client->read_request();
+    client->await_request();
   }
 
   net::Scheduler* scheduler = nullptr;

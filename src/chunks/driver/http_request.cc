@@ -51,6 +51,10 @@ void take_header(std::string_view name, std::string_view value, FileRequest& req
     if (equal_ignoring_case(value, "keep-alive")) request.keep_alive = true;
   } else if (equal_ignoring_case(name, "range")) {
     request.range = value;
+  } else if (equal_ignoring_case(name, "if-range")) {
+    request.if_range = value;
+  } else if (equal_ignoring_case(name, "if-none-match")) {
+    request.if_none_match += (request.if_none_match.empty() ? "" : ", ") + std::string(value);
   } else if (equal_ignoring_case(name, "transfer-encoding") || (equal_ignoring_case(name, "content-length") && value != "0")) {
     // A method that is refused anyhow is refused for what it is; either way its body would be taken for the next request.
     if (request.refusal == 0) request.refusal = 400;
@@ -106,6 +110,17 @@ std::optional<ByteRange> parse_range(std::string_view range, std::uint64_t size)
   if (*first >= size) return ByteRange{};
   const std::uint64_t end = last && *last < size ? *last + 1 : size;
   return ByteRange{*first, end - *first};
+}
+
+bool names_tag(std::string_view list, std::string_view tag) {
+  while (!list.empty()) {
+    const std::size_t comma = list.find(',');
+    std::string_view one = trimmed(list.substr(0, comma));
+    if (one.starts_with("W/")) one.remove_prefix(2);
+    if (one == "*" || one == tag) return true;
+    list.remove_prefix(comma == list.npos ? list.size() : comma + 1);
+  }
+  return false;
 }
 
 bool is_image_path(std::string_view path) {

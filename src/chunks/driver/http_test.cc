@@ -88,6 +88,15 @@ TEST(HttpRequest, RangesAreOfTheFile) {
   }
 }
 
+TEST(HttpRequest, TagsAreComparedOneByOne) {
+  const FileRequest request = parse("GET /x HTTP/1.1", "If-Range: \"a\"\r\nif-none-match: \"b\"\r\nIf-None-Match: W/\"c\"\r\n");
+  EXPECT_EQ(request.if_range, "\"a\"");
+  for (const char* tag : {"\"b\"", "\"c\""}) EXPECT_TRUE(names_tag(request.if_none_match, tag)) << tag;
+  EXPECT_FALSE(names_tag(request.if_none_match, "\"a\""));
+  EXPECT_TRUE(names_tag(" * ", "\"a\""));
+  for (const char* list : {"", ",", "a", "\"a", "\"aa\"", "W/"}) EXPECT_FALSE(names_tag(list, "\"a\"")) << list;
+}
+
 constexpr const char* kId = "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23";  // of "abc"
 
 TEST(HttpRequest, OnlyImagesAreServed) {
@@ -149,6 +158,71 @@ TEST_F(HttpTest, TheClientReadsWhatTheServerServes) {
   EXPECT_EQ(as_text(ConstBytes(index->body).last(4)), "xend");
   for (const char* path : {"/secret.txt", "/none.caibx", "/out.caibx", "/default.castr"})
     EXPECT_EQ(fetch(client, path)->status, 404) << path;
+}
+
+// What the server at `address` answers to these bytes, until it ends.
+std::string talk(net::EventLoop& loop, const net::Address& address, const std::string& text) {
+  const auto stream =
+      std::move(*net::wait_for<std::unique_ptr<net::Stream>>(loop, [&](auto done) { loop.connect(address, std::move(done)); }));
+  const ConstBytes from[] = {as_bytes(text)};
+  EXPECT_TRUE(net::wait_for<void>(loop, [&](auto done) { stream->write(from, std::move(done)); }));
+  std::string answer;
+  Bytes room(65536);
+  for (;;) {
+    const MutableBytes into[] = {room};
+    const Result<std::size_t> count = net::wait_for<std::size_t>(loop, [&](auto done) { stream->read(into, std::move(done)); });
+    if (!count || *count == 0) return answer;
+    answer += as_text(ConstBytes(room).first(*count));
+  }
+}
+
+TEST_F(HttpTest, APartIsOfTheFileThatTheClientHasTheRestOf) {
+  const auto ask = [&](const std::string& headers) {
+    return talk(loop_, server_->address(),
+                "GET /default.castr/5304/" + std::string(kId) + " HTTP/1.1\r\nConnection: close\r\n" + headers + "\r\n");
+  };
+  const std::string whole = ask("");
+  const std::size_t at = whole.find("ETag: ");
+  ASSERT_NE(at, std::string::npos) << whole;
+  const std::string tag = whole.substr(at + 6, whole.find('\r', at) - at - 6);
+  EXPECT_TRUE(ask("Range: bytes=1-\r\nIf-Range: " + tag + "\r\n").ends_with("\r\n\r\nbc"));
+  EXPECT_TRUE(ask("Range: bytes=1-\r\nIf-Range: \"other\"\r\n").ends_with("\r\n\r\nabc"));
+  EXPECT_TRUE(ask("Range: bytes=1-\r\nIf-Range: Tue, 01 Jan 2030 00:00:00 GMT\r\n").ends_with("\r\n\r\nabc"))
+      << "no date is ours";
+  const std::string same = ask("If-None-Match: \"other\", " + tag + "\r\n");
+  EXPECT_TRUE(same.starts_with("HTTP/1.1 304 ")) << same;
+  EXPECT_TRUE(same.ends_with("\r\n\r\n")) << same;
+  EXPECT_NE(same.find(tag), std::string::npos);
+  std::ofstream(folder_ / "default.castr/5304/" + kId) << "abcd";
+  EXPECT_TRUE(ask("If-None-Match: " + tag + "\r\n").ends_with("\r\n\r\nabcd"));
+}
+
+TEST_F(HttpTest, WhoDripsARequestOrGoesOnAfterTheEndIsLeft) {
+  HttpImageLimits limits;
+  limits.idle = Duration::milliseconds(50);
+  const auto server = std::move(
+      *HttpImageServer::listen(loop_, loop_, *workers_, *net::Address::parse("127.0.0.1:0", 1), folder_.path(), limits));
+  // Both send a byte now and then, and would do so for ever.
+  for (const char* begin : {"GET /", "GET /none.caibx HTTP/1.1\r\nConnection: close\r\n\r\n"}) {
+    const auto stream =
+        std::move(*wait<std::unique_ptr<net::Stream>>([&](auto done) { loop_.connect(server->address(), std::move(done)); }));
+    bool is_left = false;
+    std::string text = begin;
+    std::function<void()> drip = [&] {
+      const ConstBytes from[] = {as_bytes(text)};
+      stream->write(from, [&](Result<void> written) {
+        text = "x";
+        if (!written) {
+          is_left = true;
+          return loop_.stop();
+        }
+        loop_.schedule(loop_.now() + Duration::milliseconds(5), drip);
+      });
+    };
+    drip();
+    loop_.run();
+    EXPECT_TRUE(is_left) << begin;
+  }
 }
 
 TEST_F(HttpTest, ManyRequestsAtOnceAreAllAnswered) {

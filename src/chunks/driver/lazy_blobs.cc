@@ -23,15 +23,17 @@ class LazyBlobs final : public store::BlobStore {
   void get(std::string name, std::uint64_t size_max, Done<Bytes> done) override {
     with(
         false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.get(std::move(name), size_max, std::move(d)); },
-        Result<Bytes>(fail(ErrorKind::not_found, path_ + "/" + name)));
+        absent<Bytes>(name));
   }
   void has(std::vector<std::string> names, Done<std::vector<bool>> done) override {
-    std::vector<bool> none(names.size());
-    with(
-        false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.has(std::move(names), std::move(d)); },
-        Result<std::vector<bool>>(std::move(none)));
+    Result<std::vector<bool>> none = std::vector<bool>(names.size());
+    for (const std::string& name : names)
+      if (Result<void> valid = store::check_blob_name(name); !valid) none = fail(std::move(valid).error());
+    with(false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.has(std::move(names), std::move(d)); }, std::move(none));
   }
   void put(std::string name, Bytes content, Done<bool> done) override {
+    if (Result<void> valid = store::check_blob_name(name); !valid)
+      return later(std::move(done), Result<bool>(fail(valid.error())));
     with(
         true, std::move(done), [&](BlobStore& blobs, auto d) { blobs.put(std::move(name), std::move(content), std::move(d)); },
         Result<bool>(false));
@@ -42,12 +44,12 @@ class LazyBlobs final : public store::BlobStore {
   void remove(std::string name, Done<void> done) override {
     with(
         false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.remove(std::move(name), std::move(d)); },
-        Result<void>(fail(ErrorKind::not_found, path_ + "/" + name)));
+        absent<void>(name));
   }
   void list(std::string folder, Done<std::vector<store::BlobEntry>> done) override {
-    with(
-        false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.list(std::move(folder), std::move(d)); },
-        Result<std::vector<store::BlobEntry>>(std::vector<store::BlobEntry>()));
+    Result<std::vector<store::BlobEntry>> none = std::vector<store::BlobEntry>();
+    if (Result<void> valid = store::check_blob_name(folder); !valid) none = fail(std::move(valid).error());
+    with(false, std::move(done), [&](BlobStore& blobs, auto d) { blobs.list(std::move(folder), std::move(d)); }, std::move(none));
   }
 
  private:
@@ -58,8 +60,20 @@ class LazyBlobs final : public store::BlobStore {
       if (Result<void> opened = open(create); !opened && (create || opened.error().kind() != ErrorKind::not_found))
         otherwise = fail(std::move(opened).error());
     if (blobs_) return use(*blobs_, std::move(done));
-    scheduler_.post(lifetime_.while_alive(
-        [done = std::move(done), otherwise = std::move(otherwise)]() mutable { done(std::move(otherwise)); }));
+    later(std::move(done), std::move(otherwise));
+  }
+
+  template <class T>
+  void later(Done<T> done, Result<T> result) {
+    scheduler_.post(
+        lifetime_.while_alive([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); }));
+  }
+
+  // What there is to say of a blob while there is no folder.
+  template <class T>
+  Result<T> absent(const std::string& name) const {
+    if (Result<void> valid = store::check_blob_name(name); !valid) return fail(std::move(valid).error());
+    return fail(ErrorKind::not_found, path_ + "/" + name + " is not there");
   }
 
   // The lock comes before anybody is told what is there: what was seen must stay.
