@@ -154,6 +154,12 @@ int run_image_verify(const Settings& settings, const VerifyCommandOptions& optio
 
 int run_image_gc(const Settings& settings, const GcOptions& options) {
   Console console(settings.json);
+  const std::string path = store_path(options.store, options.indexes.front());
+  if (is_remote_place(path))
+    return console.error(Error(ErrorKind::usage, path + ": gc works on stores of this machine; run it where the store is"));
+  // Before the indexes are read: a make that ended in between would lose what only its new index names.
+  const Result<chunks::StoreLock> lock = chunks::StoreLock::take(path, chunks::StoreLock::Kind::removing);
+  if (!lock) return console.error(lock.error());
   std::unordered_set<chunks::ChunkId> wanted;
   std::uint64_t references = 0;
   for (const std::string& name : options.indexes) {
@@ -164,11 +170,8 @@ int run_image_gc(const Settings& settings, const GcOptions& options) {
     for (const chunks::IndexEntry& entry : index->entries) wanted.insert(entry.id);
   }
   const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  const std::string path = store_path(options.store, options.indexes.front());
-  if (is_remote_place(path))
-    return console.error(Error(ErrorKind::usage, path + ": gc works on stores of this machine; run it where the store is"));
-  const Result<chunks::GarbageResult> result =
-      chunks::collect_garbage(path, wanted, {.dry_run = options.dry_run, .temporary_before_seconds = now - kTemporaryAgeSeconds});
+  const Result<chunks::GarbageResult> result = chunks::collect_garbage(
+      *lock, path, wanted, {.dry_run = options.dry_run, .temporary_before_seconds = now - kTemporaryAgeSeconds});
   if (!result) return console.error(result.error());
   console.event({{"event", "gc"},
                  {"dry_run", options.dry_run},
