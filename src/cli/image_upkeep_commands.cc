@@ -167,6 +167,12 @@ int run_image_verify(const Settings& settings, const VerifyCommandOptions& optio
 int run_image_gc(const Settings& settings, const GcOptions& options) {
   ImageRun run(settings, 1);
   Console& console = run.console();
+  const std::string path = store_path(options.store, options.indexes.front());
+  if (is_remote_place(path))
+    return console.error(Error(ErrorKind::usage, path + ": gc works on stores of this machine; run it where the store is"));
+  // Before the indexes are read: a make that ended in between would lose what only its new index names.
+  const Result<chunks::StoreLock> lock = chunks::StoreLock::take(path, chunks::StoreLock::Kind::removing);
+  if (!lock) return console.error(lock.error());
   std::unordered_set<chunks::ChunkId> wanted;
   std::uint64_t references = 0;
   for (const std::string& name : options.indexes) {
@@ -177,16 +183,14 @@ int run_image_gc(const Settings& settings, const GcOptions& options) {
     for (const chunks::IndexEntry& entry : index->entries) wanted.insert(entry.id);
   }
   const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  const std::string path = store_path(options.store, options.indexes.front());
-  if (is_remote_place(path))
-    return console.error(Error(ErrorKind::usage, path + ": gc works on stores of this machine; run it where the store is"));
   chunks::GarbageWatch watch;
   if (!options.quiet) run.show_progress("gc", [&](Progress& progress) { look_at_gc(watch, path, options.dry_run, progress); });
   Result<chunks::GarbageResult> result;
   const int code = run.run_beside(
       [&] {
         result = chunks::collect_garbage(
-            path, wanted, {.dry_run = options.dry_run, .temporary_before_seconds = now - kTemporaryAgeSeconds, .watch = &watch});
+            *lock, path, wanted,
+            {.dry_run = options.dry_run, .temporary_before_seconds = now - kTemporaryAgeSeconds, .watch = &watch});
         return result ? kDone : console.error(result.error());
       },
       [&] { watch.is_stopped = true; });

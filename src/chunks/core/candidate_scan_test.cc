@@ -1,5 +1,8 @@
 #include "chunks/core/candidate_scan.h"
 
+#include <algorithm>
+#include <bit>
+
 #include <gtest/gtest.h>
 
 #include "chunks/core/golden_inputs.h"
@@ -65,6 +68,20 @@ TEST(CandidateScan, AnyDiscriminatorDividesAsDivisionDoes) {
     ASSERT_EQ(rule.discriminator(), d);
     const auto expected = found_by_definition(rule, bytes, 48);
     for (const ScanVariant variant : scan_variants()) EXPECT_EQ(found_by(variant, rule, bytes, 48), expected) << d;
+  }
+}
+
+// The one hash that the test without a division takes for a hit where it is none: all ones, unless d is a power of two.
+TEST(CandidateScan, AHashOfAllOnesIsAHitOnlyForPowersOfTwo) {
+  constexpr std::string_view kWindow = "bbbbbababbaabababbbbbababbaababaaaaaaaaaaaaaaaaa";
+  Bytes bytes = golden::random_bytes(15, 3000);
+  std::ranges::copy(as_bytes(kWindow), bytes.begin() + 1500);
+  ASSERT_EQ(window_hash(ConstBytes(bytes).subspan(1500).first<kWindowBytes>()), 0xffffffffu);
+  for (const std::uint64_t d : {1000u, 1001u, 1024u, 3943u, 4096u}) {
+    const CutRule rule = *CutRule::of({.min = d, .avg = d, .max = d + 1});
+    for (const ScanVariant variant : scan_variants())
+      EXPECT_EQ((std::ranges::count(found_by(variant, rule, bytes, 48), 1548u) == 1), std::has_single_bit(d))
+          << d << " " << name_of(variant);
   }
 }
 

@@ -37,16 +37,16 @@ TEST_F(LazyBlobsTest, LookingMakesNoFolder) {
 
 TEST_F(LazyBlobsTest, WhatWasSeenIsNotRemovedBySomebodyElse) {
   std::filesystem::create_directories(path_);
-  ASSERT_TRUE(collect_garbage(path_, {}, {})) << "not yet looked at";
+  ASSERT_TRUE(StoreLock::take(path_, StoreLock::Kind::removing)) << "not yet looked at";
   ASSERT_TRUE(blobs_.has({"ab12/one"}));
-  EXPECT_EQ(collect_garbage(path_, {}, {}).error().kind(), ErrorKind::busy);
+  EXPECT_EQ(StoreLock::take(path_, StoreLock::Kind::removing).error().kind(), ErrorKind::busy);
   store_.reset();
-  EXPECT_TRUE(collect_garbage(path_, {}, {}));
+  EXPECT_TRUE(StoreLock::take(path_, StoreLock::Kind::removing));
 }
 
 TEST_F(LazyBlobsTest, AFolderThatAPutMadeIsHeldToo) {
   ASSERT_TRUE(blobs_.put("ab12/one", "x"));
-  EXPECT_EQ(collect_garbage(path_, {}, {}).error().kind(), ErrorKind::busy);
+  EXPECT_EQ(StoreLock::take(path_, StoreLock::Kind::removing).error().kind(), ErrorKind::busy);
 }
 
 TEST_F(LazyBlobsTest, WhileChunksAreBeingRemovedNothingIsSaidToBeThere) {

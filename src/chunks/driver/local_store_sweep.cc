@@ -122,10 +122,8 @@ StoreLock::~StoreLock() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-Result<GarbageResult> collect_garbage(const std::string& path, const std::unordered_set<ChunkId>& wanted,
+Result<GarbageResult> collect_garbage(const StoreLock&, const std::string& path, const std::unordered_set<ChunkId>& wanted,
                                       const GarbageOptions& options) {
-  const Result<StoreLock> lock = StoreLock::take(path, StoreLock::Kind::removing);
-  if (!lock) return fail(lock.error());
   GarbageResult result;
   GarbageWatch nobody_looks;
   GarbageWatch& watch = options.watch != nullptr ? *options.watch : nobody_looks;

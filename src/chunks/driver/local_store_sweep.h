@@ -64,8 +64,9 @@ struct GarbageResult {
   std::uint64_t removed_temporaries = 0;
   std::uint64_t remaining_chunks = 0;
 };
-// Removes every chunk, in either form, that is not in `wanted`, then folders that are empty. Takes the lock for removing.
-Result<GarbageResult> collect_garbage(const std::string& path, const std::unordered_set<ChunkId>& wanted,
+// Removes every chunk, in either form, that is not in `wanted`, then folders that are empty. `lock` is the store's, for removing,
+// and was taken before `wanted` was read from indexes: a make that ended in between would have its chunks in none of them.
+Result<GarbageResult> collect_garbage(const StoreLock& lock, const std::string& path, const std::unordered_set<ChunkId>& wanted,
                                       const GarbageOptions& options);
 
 }  // namespace godwit::chunks

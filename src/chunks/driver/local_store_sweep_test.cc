@@ -24,6 +24,12 @@ class LocalStoreSweep : public ::testing::Test {
     return path;
   }
 
+  Result<GarbageResult> collect(const std::unordered_set<ChunkId>& wanted, const GarbageOptions& options) {
+    const Result<StoreLock> lock = StoreLock::take(store_, StoreLock::Kind::removing);
+    if (!lock) return fail(lock.error());
+    return collect_garbage(*lock, store_, wanted, options);
+  }
+
   TemporaryFolder folder_;
   std::string store_ = folder_ / "store";
 };
@@ -35,13 +41,13 @@ TEST_F(LocalStoreSweep, WhatNoIndexNamesGoesInEitherFormAndWithItItsFolder) {
   const std::string gone_raw = add("gone raw", false);
   const std::unordered_set<ChunkId> wanted = {id_of("kept"), id_of("kept raw"), id_of("missing")};
 
-  const Result<GarbageResult> tried = collect_garbage(store_, wanted, {.dry_run = true, .temporary_before_seconds = 0});
+  const Result<GarbageResult> tried = collect(wanted, {.dry_run = true, .temporary_before_seconds = 0});
   ASSERT_TRUE(tried) << tried.error().message();
   EXPECT_EQ(tried->removed_chunks, 2u);
   EXPECT_EQ(tried->remaining_chunks, 2u);
   EXPECT_TRUE(std::filesystem::exists(gone));
 
-  const Result<GarbageResult> done = collect_garbage(store_, wanted, {});
+  const Result<GarbageResult> done = collect(wanted, {});
   ASSERT_TRUE(done);
   EXPECT_EQ(done->removed_chunks, 2u);
   EXPECT_EQ(done->removed_folders, 2u);
@@ -79,7 +85,7 @@ TEST_F(LocalStoreSweep, NothingBesideTheStoreIsTouched) {
   std::filesystem::create_directory(folder_ / "store/other");
   for (const std::string& path : others) std::ofstream(path) << "x";
   std::filesystem::create_directory_symlink(folder_ / "abcd", folder_ / "store/abcd");
-  const Result<GarbageResult> done = collect_garbage(store_, {}, {});
+  const Result<GarbageResult> done = collect({}, {});
   ASSERT_TRUE(done) << done.error().message();
   EXPECT_EQ(done->removed_chunks, 0u);
   for (const std::string& path : others) EXPECT_TRUE(std::filesystem::exists(path)) << path;
@@ -91,11 +97,9 @@ TEST_F(LocalStoreSweep, LeftOversOfWritersGoWhenTheyAreOld) {
   const std::string ours = chunk + ".0123456789abcdef.tmp";
   const std::string other = chunk.substr(0, chunk.rfind('/')) + "/README";
   for (const std::string& path : {theirs, ours, other}) std::ofstream(path) << "x";
-  EXPECT_EQ(collect_garbage(store_, {id_of("chunk")}, {.dry_run = false, .temporary_before_seconds = 1})->removed_temporaries,
-            0u);
+  EXPECT_EQ(collect({id_of("chunk")}, {.dry_run = false, .temporary_before_seconds = 1})->removed_temporaries, 0u);
   const auto later = std::numeric_limits<std::int64_t>::max();
-  EXPECT_EQ(collect_garbage(store_, {id_of("chunk")}, {.dry_run = false, .temporary_before_seconds = later})->removed_temporaries,
-            2u);
+  EXPECT_EQ(collect({id_of("chunk")}, {.dry_run = false, .temporary_before_seconds = later})->removed_temporaries, 2u);
   EXPECT_TRUE(std::filesystem::exists(chunk) && std::filesystem::exists(other));
 }
 
@@ -105,9 +109,9 @@ TEST_F(LocalStoreSweep, NobodyRemovesWhileSomebodyAdds) {
     const Result<StoreLock> adding = StoreLock::take(store_, StoreLock::Kind::adding);
     const Result<StoreLock> another = StoreLock::take(store_, StoreLock::Kind::adding);
     ASSERT_TRUE(adding && another);
-    EXPECT_EQ(collect_garbage(store_, {}, {}).error().kind(), ErrorKind::busy);
+    EXPECT_EQ(collect({}, {}).error().kind(), ErrorKind::busy);
   }
-  EXPECT_EQ(collect_garbage(store_, {}, {})->removed_chunks, 1u);
+  EXPECT_EQ(collect({}, {})->removed_chunks, 1u);
   const Result<StoreLock> removing = StoreLock::take(store_, StoreLock::Kind::removing);
   EXPECT_EQ(StoreLock::take(store_, StoreLock::Kind::adding).error().kind(), ErrorKind::busy);
 }

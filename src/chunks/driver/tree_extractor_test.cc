@@ -108,6 +108,28 @@ TEST(TreeExtractor, SymlinksSwappedInMeanwhileLeadNowhere) {
   s.expect_outside_untouched();
 }
 
+// A folder that was just made is empty; who puts a link there meanwhile does not get the file's bytes written behind it.
+TEST(TreeExtractor, ALinkInANewFolderIsNotWrittenThrough) {
+  TemporaryFolder folder;
+  scene::write(folder / "outside", "as it was");
+  Result<std::unique_ptr<TreeExtractor>> extractor = TreeExtractor::open(folder / "out", scene::plain_options());
+  ASSERT_TRUE(extractor) << extractor.error().message();
+  Node node;
+  node.features = normalized(scene::kPlain | kDefaultModes);
+  node.mode = S_IFDIR | 0755;
+  ASSERT_TRUE((*extractor)->enter(node, ""));
+  ASSERT_TRUE((*extractor)->enter(node, "new"));
+  fs::create_symlink("../../outside", folder / "out/new/file");
+  node.mode = S_IFREG | 0644;
+  node.payload_size = 5;
+  Result<void> done = (*extractor)->enter(node, "file");
+  if (done) done = (*extractor)->payload(as_bytes("bytes"));
+  for (int i = 0; i < 3 && done; ++i) done = (*extractor)->leave();
+  if (done) done = (*extractor)->finish();
+  EXPECT_FALSE(done);
+  EXPECT_EQ(scene::read(folder / "outside"), "as it was");
+}
+
 TEST(TreeExtractor, AnArchiveCutAnywhereLeavesOldFilesWholeAndNoTemporaryOnes) {
   Scene s;
   fs::create_directory(s.folder / "small");

@@ -1,5 +1,7 @@
 #include "chunks/driver/tree_walker.h"
 
+#include <sys/stat.h>
+
 #include "chunks/driver/tree_scene_test.h"
 
 namespace godwit::chunks {
@@ -103,6 +105,37 @@ TEST(TreeWalker, AFileWithHolesThatShrinksIsAnErrorToo) {
     ASSERT_FALSE(read);
     EXPECT_EQ(read.error().kind(), ErrorKind::truncated);
     EXPECT_NE(read.error().message().find("/f' shrank"), std::string::npos) << read.error().message();
+  }
+}
+
+// Between the list of names and the opening of one of them. It is neither followed nor waited for.
+TEST(TreeWalker, WhatBecomesSomethingElseBeforeItIsOpenedIsAnError) {
+  const std::string_view kinds[] = {"link", "fifo", "file", "folder", "nothing"};
+  for (const bool was_folder : {false, true}) {
+    for (const std::string_view kind : kinds) {
+      if (kind == (was_folder ? "folder" : "file")) continue;
+      SCOPED_TRACE((was_folder ? "a folder, now " : "a file, now ") + std::string(kind));
+      TemporaryFolder folder;
+      const std::string path = folder / "t/it";
+      std::filesystem::create_directories(folder / "t");
+      std::filesystem::create_directories(folder / "outside");
+      scene::write(folder / "outside/it", "secret");
+      if (was_folder)
+        std::filesystem::create_directory(path);
+      else
+        scene::write(path, "x");
+      Result<std::unique_ptr<TreeWalker>> walker = TreeWalker::open(folder / "t", {});
+      ASSERT_TRUE(walker);
+      ASSERT_TRUE((*walker)->next());
+      std::filesystem::remove(path);
+      if (kind == "link") std::filesystem::create_symlink(was_folder ? "../outside" : "../outside/it", path);
+      if (kind == "fifo") ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+      if (kind == "file") scene::write(path, "y");
+      if (kind == "folder") std::filesystem::create_directory(path);
+      const Result<ArchiveTree::Step> next = (*walker)->next();
+      ASSERT_FALSE(next);
+      EXPECT_NE(next.error().message().find("t/it"), std::string::npos) << next.error().message();
+    }
   }
 }
 
