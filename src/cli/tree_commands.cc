@@ -10,6 +10,7 @@
 #include <iterator>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 

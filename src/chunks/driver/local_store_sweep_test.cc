@@ -62,7 +62,7 @@ TEST_F(LocalStoreSweep, WhoWatchesARemovalSeesItAndCanEndIt) {
   const std::string gone = add("gone", true);
   GarbageWatch watch;
   watch.is_stopped = true;
-  const Result<GarbageResult> stopped = collect_garbage(store_, {}, {.watch = &watch});
+  const Result<GarbageResult> stopped = collect({}, {.watch = &watch});
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().kind(), ErrorKind::cancelled);
   EXPECT_TRUE(std::filesystem::exists(kept) && std::filesystem::exists(gone));
@@ -70,7 +70,7 @@ TEST_F(LocalStoreSweep, WhoWatchesARemovalSeesItAndCanEndIt) {
   EXPECT_EQ(watch.folders_done, 0u);
 
   GarbageWatch whole;
-  ASSERT_TRUE(collect_garbage(store_, {id_of("kept")}, {.watch = &whole}));
+  ASSERT_TRUE(collect({id_of("kept")}, {.watch = &whole}));
   EXPECT_EQ(whole.folders_done, 2u);
   EXPECT_EQ(whole.bytes_seen, 8u);
   EXPECT_EQ(whole.removed_chunks, 1u);

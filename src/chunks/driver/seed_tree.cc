@@ -16,7 +16,7 @@ Result<std::unique_ptr<SeedTree>> SeedTree::open(const std::string& path, const 
   if (!top.is_open()) return fail(errno_error("open folder", path));
   Result<std::unique_ptr<TreeWalker>> walker = TreeWalker::open(path, options.walker);
   if (!walker) return fail(std::move(walker).error());
-  Descriptor spool(::open(options.spool_folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  Descriptor spool = open_temporary_file(options.spool_folder);
   if (!spool.is_open()) return fail(errno_error("make a temporary file in", options.spool_folder));
   return std::unique_ptr<SeedTree>(new SeedTree(std::move(*walker), std::move(top), std::move(spool), options));
 }

@@ -1,10 +1,13 @@
 #include "chunks/driver/tree_descriptor.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -43,6 +46,15 @@ bool read_all_at(int descriptor, std::uint64_t offset, MutableBytes into) {
     into = into.subspan(static_cast<std::size_t>(count));
   }
   return true;
+}
+
+Descriptor open_temporary_file(const std::string& folder) {
+  Descriptor file(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (file.is_open() || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT)) return file;
+  std::string name = folder + "/.#godwit-XXXXXX";
+  file = Descriptor(::mkostemp(name.data(), O_CLOEXEC));
+  if (file.is_open() && ::unlink(name.c_str()) != 0) return {};
+  return file;
 }
 
 std::string path_of_descriptor(int number) {

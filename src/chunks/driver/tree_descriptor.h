@@ -26,6 +26,10 @@ Result<std::vector<DirectoryName>> read_directory(int folder, std::string_view p
 // Fills `into` from there; false where the file ends before or cannot be read.
 bool read_all_at(int descriptor, std::uint64_t offset, MutableBytes into);
 
+// A file in that folder which only this descriptor reaches, for reading and writing; not open, with errno, where there can be
+// none. Where the file system has no files without names (O_TMPFILE) it has one for an instant.
+Descriptor open_temporary_file(const std::string& folder);
+
 // "/proc/self/fd/7": reaches the node of an O_PATH descriptor where a call takes only a path.
 std::string path_of_descriptor(int number);
 
