@@ -45,7 +45,8 @@ void add_make(Command group, const Settings& settings, std::function<int()>& com
       "Example:\n  godwit image make disk.caibx disk.img\n  godwit image make root.caidx /srv/root --with=unix\n\n"
       "Prints the digest of the whole input. NAME.catar is the archive of a folder itself, without chunks.");
   auto o = std::make_shared<MakeOptions>();
-  app.add_option("INDEX", o->index, "what to write: NAME.caibx, NAME.caidx, NAME.catar; - for an index on standard output")
+  app.add_option("INDEX", o->index,
+                 "what to write: NAME.caibx, NAME.caidx, NAME.catar, here or at host:PATH; - for an index on standard output")
       .required();
   app.add_option("INPUT", o->input,
                  "what to store: a file, a block device, - for standard input; of a tree its folder (default: this one)");
@@ -76,7 +77,8 @@ void add_extract(Command group, const Settings& settings, std::function<int()>& 
       "  godwit image extract root.caidx /srv/root\n  godwit image extract root.catar . etc/hosts");
   auto o = std::make_shared<ExtractOptions>();
   app.add_option("INDEX", o->index,
-                 "NAME.caibx, NAME.caidx or NAME.catar; - for standard input, a blob's index unless --what says something else")
+                 "NAME.caibx, NAME.caidx or NAME.catar, here, at host:PATH or a URL; - for standard input, a blob's index unless "
+                 "--what says something else")
       .required();
   app.add_option("OUTPUT", o->output,
                  "a file (replaced when the new one is whole), a block device, - for standard output; of a tree its folder "
@@ -180,7 +182,10 @@ void add_viewing(Command group, const Settings& settings, std::function<int()>& 
       "  godwit image mount https://images.example/root.catar /mnt usr/share\n\n"
       "Runs until it is interrupted or `umount FOLDER` is said; prints `Mounted: FOLDER` when it is ready.");
   auto m = std::make_shared<MountOptions>();
-  mount.add_option("IMAGE", m->image, "NAME.caidx, NAME.catar, or NAME.caibx, which becomes the file FOLDER/NAME").required();
+  mount
+      .add_option("IMAGE", m->image,
+                  "NAME.caidx, NAME.catar, or NAME.caibx, which becomes the file FOLDER/NAME; here, at host:PATH or a URL")
+      .required();
   mount.add_option("FOLDER", m->folder, "where to mount it").required();
   mount.add_option("SUBPATH", m->subpath, "only this folder of the tree, which is then seen as FOLDER");
   add_view_options(mount, m->view);

@@ -100,7 +100,7 @@ int run_image_extract(const Settings& settings, const ExtractOptions& options) {
     add_seeds(seed_map, seeds, options.tree, false, run, [&](Result<void> added) {
       if (!added) return (void)run.end_with(added.error());
       extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
-        if (!done) return (void)run.end_with(done.error().within("extract " + options.index));
+        if (!done) return (void)run.end_with(with_advice(Error(done.error()).within("extract " + options.index)));
         // Its chunks are known now: when it is replaced, it is a seed.
         if (!to_stdout && seed_cache && options.seed_output) remember_extracted(*seed_cache, options.output, index);
         if (!to_stdout)
@@ -143,7 +143,7 @@ int run_image_cat(const Settings& settings, const CatOptions& options) {
   extract_options.length = std::min(*length, size - *offset);
   chunks::ExtractBlob extract(index, *image->store, nullptr, *output, extract_options, run.workers());
   extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
-    if (!done) return (void)run.end_with(done.error().within("cat " + options.index));
+    if (!done) return (void)run.end_with(with_advice(Error(done.error()).within("cat " + options.index)));
     run.end(kDone);
   });
   return run.run();
@@ -216,7 +216,7 @@ int run_image_digest(const Settings& settings, const DigestOptions& options) {
   chunks::ExtractBlob extract(index, *image->store, nullptr, *output, extract_options, run.workers());
   show_extract_progress(run, "digest", options.path, extract, index.blob_size());
   extract.start(run.loop(), [&](Result<chunks::ExtractBlobResult> done) {
-    if (!done) return (void)run.end_with(done.error().within("digest " + options.path));
+    if (!done) return (void)run.end_with(with_advice(Error(done.error()).within("digest " + options.path)));
     run.console().line(result->hex());
     run.console().event({{"event", "digest"}, {"path", options.path}, {"digest", result->hex()}});
     run.end(kDone);

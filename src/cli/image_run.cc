@@ -116,6 +116,18 @@ int ImageRun::run_beside(const std::function<int()>& work, const std::function<v
   return code;
 }
 
+Error with_advice(Error error) {
+  if (error.message().find("chunk ") == std::string::npos) return error;
+  if (error.kind() == ErrorKind::not_found)
+    return Error(error.kind(), error.message() + "; --store or --extra-store may name one that has it");
+  if (error.kind() == ErrorKind::corrupt)
+    return Error(error.kind(),
+                 error.message() +
+                     "; --extra-store may name one that has it whole; `godwit image verify --repair` takes it away, and "
+                     "the next make stores it again");
+  return error;
+}
+
 Result<std::uint64_t> parse_rate_limit(const std::string& text) {
   if (text.empty()) return 0;
   // casync's way to write sizes: a number, or one with K, M, G or T, which count by 1024.

@@ -76,6 +76,9 @@ struct StoreOptions {
   std::optional<int> level;
   std::string rate_limit;  // bytes per second to and from remotes, like 1M; "": as fast as it goes
 };
+// The same error, and what to do about a chunk that is missing or damaged.
+Error with_advice(Error error);
+
 // 0: no limit. ErrorKind::usage.
 Result<std::uint64_t> parse_rate_limit(const std::string& text);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -140,6 +141,7 @@ Result<TreeInput> TreeInput::open(const std::string& name, const std::string& su
   const Result<TreeKind> kind = tree_kind(name, options.what);
   if (!kind) return fail(kind.error());
   TreeInput input;
+  input.name_ = name;
   const auto take = [&](std::unique_ptr<chunks::ArchiveStream> source, std::uint64_t size) {
     input.source_ = watch ? std::make_unique<chunks::WatchedStream>(std::move(source), size, watch) : std::move(source);
   };
@@ -218,10 +220,14 @@ int run_tree_extract(Console& console, const TreeOptions& options, TreeInput inp
   extraction.hardlink = options.hardlink;
   chunks::raise_descriptor_limit();
   const std::string name = input.path().substr(input.path().rfind('/') + 1);
+  const bool was_there = is_folder(folder);
   Result<std::unique_ptr<chunks::TreeExtractor>> extractor = chunks::TreeExtractor::open(folder, extraction, name);
   if (!extractor) return console.error(extractor.error());
-  if (Result<void> done = chunks::extract_tree(input.source(), input.decoder_options(), **extractor); !done)
-    return console.error(done.error());
+  if (Result<void> done = chunks::extract_tree(input.source(), input.decoder_options(), **extractor); !done) {
+    // A folder that is new and has nothing is no use to anybody.
+    if (!was_there) (void)::rmdir(folder.c_str());
+    return console.error(with_advice(std::move(done).error().within("extract " + input.name())));
+  }
   console.event({{"event", "extracted"},
                  {"folder", folder},
                  {"nodes", (*extractor)->node_count()},
@@ -233,37 +239,44 @@ int run_tree_extract(Console& console, const TreeOptions& options, TreeInput inp
 int run_tree_text(Console& console, const TreeOptions& options, TreeInput input, chunks::TreeText form) {
   const chunks::TreeTextOptions text{form, input.path(), options.recursive, input.is_folder()};
   Result<void> printed = chunks::print_tree(input.source(), input.decoder_options(), text, print);
-  if (!printed) return console.error(printed.error());
+  if (!printed) return console.error(with_advice(std::move(printed).error().within(input.name())));
   return flushed(console);
 }
 
 int run_tree_digest(Console& console, TreeInput input) {
-  const Result<chunks::ChunkId> id = chunks::digest_tree(input.source(), input.decoder_options());
-  if (!id) return console.error(id.error());
+  Result<chunks::ChunkId> id = chunks::digest_tree(input.source(), input.decoder_options());
+  if (!id) return console.error(with_advice(std::move(id).error().within("digest " + input.name())));
   console.line(id->hex());
   console.event({{"event", "digest"}, {"digest", id->hex()}});
   return kDone;
 }
 
+constexpr const char* kWithText =
+    "keep this: a group, best, unix, fat, chattr, fat-attrs, privileged or fuse, or one feature, such as xattrs, acl, "
+    "user-names, "
+    "nsec-time (casync(1) has the list); may be repeated (default: best)";
+
 void add_archive_options(Command app, TreeOptions& options) {
-  app.add_option("--with", options.with, "keep this feature or group; may be repeated (default: best)").one_each();
+  app.add_option("--with", options.with, kWithText).one_each();
   app.add_option("--without", options.without, "leave this feature or group out; may be repeated").one_each();
-  app.add_option("--exclude-nodump", options.exclude_nodump, "leave out what has chattr's +d").show_default();
-  app.add_option("--exclude-submounts", options.exclude_submounts, "leave out what is mounted below").show_default();
-  app.add_option("--exclude-file", options.exclude_file, "obey .caexclude files").show_default();
+  app.add_option("--exclude-nodump", options.exclude_nodump, "leave out what has chattr's +d (default yes)").type_name("yes|no");
+  app.add_option("--exclude-submounts", options.exclude_submounts, "leave out what is mounted below (default no)")
+      .type_name("yes|no");
+  app.add_option("--exclude-file", options.exclude_file, "obey .caexclude files (default yes)").type_name("yes|no");
   app.add_option("--uid-shift", options.uid_shift, "yes (by the folder's owner), or what to take off each owner's number");
   app.add_option("--uid-range", options.uid_range, "owners' numbers modulo this");
   app.add_option("--what", options.what, "archive, archive-index, directory, blob or blob-index, whatever the name says");
 }
 
 void add_extract_options(Command app, TreeOptions& options) {
-  app.add_option("--with", options.with, "set this feature or group; may be repeated (default: all that the archive has)")
+  app.add_option("--with", options.with,
+                 "set this group or feature, named as in make; may be repeated (default: all that the archive has)")
       .one_each();
   app.add_option("--without", options.without, "do not set this feature or group; may be repeated").one_each();
-  app.add_option("--delete", options.remove_others, "remove what the archive does not have").show_default();
+  app.add_option("--delete", options.remove_others, "remove what the archive does not have (default yes)").type_name("yes|no");
   app.add_option("--undo-immutable", options.undo_immutable,
-                 "take chattr's +i and +a, and btrfs's read-only, off what is in the way")
-      .show_default();
+                 "take chattr's +i and +a, and btrfs's read-only, off what is in the way (default no)")
+      .type_name("yes|no");
   app.add_option("--hardlink", options.hardlink,
                  "yes: files that a seed folder has just so, attributes included, become links to them and share what is changed "
                  "later (default no)")
@@ -284,9 +297,9 @@ static void add_text_command(Command image, const Settings& settings, std::funct
   auto o = std::make_shared<Options>();
   Command app = image.add_verb(std::string(verb), std::string(about));
   app.footer(fmt::format("Example:\n  godwit image {} root.caidx etc/hosts", verb));
-  app.add_option("ARCHIVE", o->name, "an archive, archive index or folder (default: this folder)");
+  app.add_option("ARCHIVE", o->name, "an archive, archive index or folder, here, at host:PATH or a URL (default: this folder)");
   app.add_option("SUBPATH", o->subpath, "only this node of the archive");
-  app.add_option("--recursive", o->tree.recursive, "no: only what lies directly in it").type_name("yes|no");
+  app.add_option("--recursive", o->tree.recursive, "no: only what lies directly in it (default yes)").type_name("yes|no");
   app.add_option("--store", o->store.store, "the chunk store (default: CASYNC_STORE, or default.castr beside the index)");
   app.add_option("--extra-store", o->store.extra_stores, "another store, asked for what the first has not; may be repeated");
   app.add_option(

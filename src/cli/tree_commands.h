@@ -67,6 +67,7 @@ class TreeInput {
 
   chunks::ArchiveStream& source() { return *source_; }
   const chunks::ArchiveDecoderOptions& decoder_options() const { return decoder_options_; }
+  const std::string& name() const { return name_; }  // as it was given
   const std::string& path() const { return path_; }  // of the sub-tree; empty for the whole
   bool is_folder() const { return is_folder_; }
   bool is_subtree() const { return decoder_options_.end_offset.has_value(); }
@@ -76,6 +77,7 @@ class TreeInput {
   std::unique_ptr<chunks::ArchiveStream> source_;
   chunks::ArchiveDecoderOptions decoder_options_;
   bool is_folder_ = false;
+  std::string name_;
   std::string path_;
 };
 

@@ -64,6 +64,8 @@ class ArchiveDecoder {
   // How many attribute values lost a zero byte that desync adds (casync.md 8.2); worth a warning.
   std::uint64_t repaired_value_count() const { return repaired_value_count_; }
   std::size_t depth() const { return folders_.size(); }
+  // Of where it is, from the top, as messages show it: the node, or the folder between two; "." for the top.
+  std::string path() const;
 
  private:
   enum class State { node, attributes, payload, child, goodbye, leave, end };
@@ -92,7 +94,6 @@ class ArchiveDecoder {
   Result<Step> take_goodbye(ConstBytes& input);
   Step leave_node();
   Error error_here(ErrorKind kind, const std::string& what) const;
-  std::string path() const;
 
   ArchiveDecoderOptions options_;
   State state_ = State::node;

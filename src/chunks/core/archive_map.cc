@@ -118,6 +118,8 @@ void ArchiveMapper::leave() {
 }
 
 Result<ArchiveMap> ArchiveMapper::finish(std::uint64_t end) {
+  // A file that is the top ends behind bytes that nobody looked at.
+  if (Result<void> fed = feed({}); !fed) return fail(std::move(fed).error());
   if (!is_done_) return fail(decoder_.finish({}).error());
   if (position() != end)
     return fail(ErrorKind::invalid,

@@ -53,7 +53,9 @@ unsigned char* raw_out(MutableBytes bytes) {
 
 Result<std::size_t> decode_zstd(ZSTD_DCtx* context, ConstBytes file, MutableBytes into) {
   const std::size_t frame = ZSTD_findFrameCompressedSize(file.data(), file.size());
-  if (ZSTD_isError(frame) != 0) return fail_damaged(Compression::zstd, ZSTD_getErrorName(frame));
+  if (ZSTD_isError(frame) != 0)
+    return fail_damaged(Compression::zstd,
+                        ZSTD_getErrorCode(frame) == ZSTD_error_srcSize_wrong ? "it is cut off" : ZSTD_getErrorName(frame));
   if (frame != file.size()) return fail_trailing(Compression::zstd, frame, file.size());
   // In one call, so that no window is allocated, whatever size the frame asks for.
   const std::size_t size = ZSTD_decompressDCtx(context, into.data(), into.size(), file.data(), file.size());

@@ -67,8 +67,13 @@ Result<void> check_hello(HelloFlags mine, HelloFlags peers) {
     return fail(ErrorKind::refused, "the peer's HELLO offers one file for reading and for writing");
   for (const Pairing& pair : kPairings) {
     if ((mine & pair.wanted) != 0 && (peers & pair.offered) == 0)
-      return fail(ErrorKind::refused,
-                  fmt::format("the remote does not offer {} (it offers {})", pair.what, text_of_hello(peers & hello::kOffers)));
+      return fail(
+          ErrorKind::refused,
+          (peers & hello::kOffers) == 0
+              ? fmt::format("the remote does not offer {}, nor anything else: it is a client, or just says again what it "
+                            "is told; what is to be started there is casync or godwit",
+                            pair.what)
+              : fmt::format("the remote does not offer {} (it offers {})", pair.what, text_of_hello(peers & hello::kOffers)));
     if ((peers & pair.wanted) != 0 && (mine & pair.offered) == 0)
       return fail(ErrorKind::refused, fmt::format("the peer wants {}, which is not offered here (offered: {})", pair.what,
                                                   text_of_hello(mine & hello::kOffers)));

@@ -171,7 +171,9 @@ Result<Head> decode_head(ConstBytes bytes) {
   if (name_of(head.type).empty()) {
     // A login banner or a shell's complaint is what mostly comes instead of a frame: show it.
     return fail(ErrorKind::invalid,
-                fmt::format("this is not the casync protocol: a frame begins with \"{}\"", escaped(as_text(bytes.first(16)))));
+                fmt::format("this is not the casync protocol: a frame begins with \"{}\"; nothing else than casync or godwit may "
+                            "print anything there (a login banner? a shell's start-up file?)",
+                            escaped(as_text(bytes.first(16)))));
   }
   if (size < kHeadSize || size > kFrameSizeMax)
     return broken(head.type, fmt::format("{} bytes long; {} to {} are allowed", size, kHeadSize, kFrameSizeMax));

@@ -19,7 +19,7 @@ class ArchiveFiles final : public exports::FileTree {
   struct Options {
     UidShift shift;
     std::size_t entries_max = kArchiveMapEntriesMax;
-    std::optional<ArchiveSubtree> subtree;  // only this, which is then the top; as find_subtree() gives it
+    std::optional<ArchiveSubtree> subtree = std::nullopt;  // only this, which is then the top; as find_subtree() gives it
   };
   // `archive` and `scheduler` outlive what it gives. `done` is not called when the files are not wanted any more and the loop has
   // ended before. Errors: the device's, and what is wrong with the archive, with the offset.

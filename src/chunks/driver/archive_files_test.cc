@@ -123,8 +123,9 @@ TEST_F(ArchiveFilesTest, APartOfAnArchiveIsATreeOfItsOwn) {
 
   const auto whole = std::move(*open(archive, {.shift = {}, .subtree = *find_subtree(*file, "")}));
   EXPECT_EQ(read(*whole, find(*whole, "sub/deep/x")), "x");
-  const auto leaf = std::move(*open(archive, {.shift = {}, .subtree = *find_subtree(*file, "sub/data")}));
-  EXPECT_EQ(leaf->file_count(), 1U);
+  const auto leaf = open(archive, {.shift = {}, .subtree = *find_subtree(*file, "sub/data")});
+  ASSERT_TRUE(leaf) << leaf.error().message();
+  EXPECT_EQ((*leaf)->file_count(), 1U);
   // A part that ends elsewhere than it should is none.
   ArchiveSubtree wrong = *sub;
   wrong.end -= 40;

@@ -138,14 +138,13 @@ TEST_F(HttpFileTest, AReaderOnAnotherThreadHasItsBytesUntilItIsGivenUp) {
   const auto file = make(url_ + "t.catar");
   ASSERT_TRUE(open(*file));
   DeviceArchive archive(*file, loop_);
-  loop_.hold();
   std::thread reader([&] {
     Bytes into(2500);
     EXPECT_TRUE(archive.read(123'456, into));
     EXPECT_EQ(into, to_bytes(ConstBytes(content_).subspan(123'456, 2500)));
     archive.cancel();
     EXPECT_EQ(archive.read(0, into).error().kind(), ErrorKind::cancelled);
-    loop_.post([this] { loop_.release(); });
+    loop_.post([this] { loop_.stop(); });  // the server would run on
   });
   loop_.run();
   reader.join();

@@ -234,8 +234,10 @@ Result<void> IndexedArchive::read(std::uint64_t offset, MutableBytes into) {
   while (!into.empty()) {
     const std::size_t number = index.chunk_at(offset);
     const Result<Shelf::Held> chunk = shelf_->take(number);
-    if (!chunk) return fail(chunk.error());
     const std::uint64_t start = index.start_of(number);
+    if (!chunk && chunk.error().kind() == ErrorKind::cancelled) return fail(chunk.error());
+    if (!chunk)
+      return fail(Error(chunk.error()).within(fmt::format("chunk {} of {}, at offset {}", number, index.entries.size(), start)));
     const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), index.entries[number].end - offset));
     std::copy_n(chunk->bytes.begin() + static_cast<std::ptrdiff_t>(offset - start), count, into.begin());
     offset += count;

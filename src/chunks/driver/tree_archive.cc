@@ -192,6 +192,9 @@ Result<void> visit_archive(ArchiveStream& source, const ArchiveDecoderOptions& o
     switch (*step) {
       case ArchiveDecoder::Step::need_input: {
         const Result<std::size_t> count = source.read(piece);
+        // What was read of the archive so far tells in which file it is.
+        if (!count && count.error().kind() != ErrorKind::cancelled && decoder.path() != ".")
+          return fail(Error(count.error()).within(fmt::format("in or behind '{}'", decoder.path())));
         if (!count) return fail(count.error());
         if (*count == 0) return decoder.finish({});
         input = ConstBytes(piece).first(*count);
