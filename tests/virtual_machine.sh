@@ -50,7 +50,7 @@ INIT
   (cd "$root" && find . | bin/busybox cpio -o -H newc 2>/dev/null) >"$work/vm.initrd"
   timeout "$seconds" qemu-system-x86_64 -accel tcg -cpu max -smp 2 -m 768 -nodefaults -no-reboot -display none -serial stdio \
     -kernel "$vm_folder/boot/vmlinuz-$version" -initrd "$work/vm.initrd" \
-    -append "console=ttyS0 quiet panic=-1 no_timer_check random.trust_cpu=on mitigations=off" \
+    -append "console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off" \
     -virtfs local,path=/,mount_tag=here,security_model=none,readonly=on,multidevs=remap \
     </dev/null 2>&1 | sed -u 's/\r$//' | tee "$work/vm.log" || true
   code=$(sed -n 's/^vm: ended with \([0-9]*\)$/\1/p' "$work/vm.log")
