@@ -49,11 +49,9 @@ Result<Bytes> fetch_by_http(const std::string& url, std::uint64_t rate) {
   chunks::HttpClient client(loop, http_options(rate));
   Bytes body;
   const Result<void> got = run_until_done(loop, [&](net::Done<void> done) {
-    client.get(url, kIndexBytesMax, [&body, url, done = std::move(done)](Result<chunks::HttpAnswer> answer) mutable {
+    client.get(url, kIndexBytesMax, [&body, done = std::move(done)](Result<chunks::HttpAnswer> answer) mutable {
       if (!answer) return done(fail(std::move(answer).error()));
-      if (answer->status == 404) return done(fail(ErrorKind::not_found, chunks::url_for_people(url) + " is not there"));
-      if (answer->status != 200)
-        return done(fail(ErrorKind::io, fmt::format("{}: the server answered with status {}", answer->place, answer->status)));
+      if (answer->status != 200) return done(fail(chunks::error_of_answer(*answer)));
       body = std::move(answer->body);
       done({});
     });

@@ -16,8 +16,10 @@ casync make --store=www/default.castr www/i.caibx blob > /dev/null
 casync make --store=www/raw.castr --compression=xz www/raw.caibx blob > /dev/null
 cp www/i.caibx www/none.caibx
 
-# A port that is free now: nginx can not choose one itself.
+# Ports that are free now: nginx can not choose one itself.
 port=$(free_port)
+proxy=$(free_port)
+echo "user:$(openssl passwd -apr1 secret)" > passwords
 cat > nginx.conf << EOF
 daemon off;
 pid $work/nginx.pid;
@@ -26,7 +28,13 @@ events {}
 http {
   access_log off;
   client_body_temp_path $work/t1; proxy_temp_path $work/t2; fastcgi_temp_path $work/t3; uwsgi_temp_path $work/t4; scgi_temp_path $work/t5;
-  server { listen 127.0.0.1:$port; root $work/www; }
+  server {
+    listen 127.0.0.1:$port;
+    root $work/www;
+    location /private/ { alias $work/www/; auth_basic images; auth_basic_user_file $work/passwords; }
+    location /moved/ { return 302 http://127.0.0.1:$port/\$uri; }
+  }
+  server { listen 127.0.0.1:$proxy; location / { proxy_pass http://127.0.0.1:$port; } }
 }
 EOF
 PATH=$PATH:/usr/sbin nginx -p "$work" -c "$work/nginx.conf" -e "$work/nginx.log" &
@@ -50,6 +58,14 @@ fails_with "a missing index" "is not there" "$program" image extract "http://127
 fails_with "a missing store" "is not in the store" "$program" image extract www/i.caibx x --store "http://127.0.0.1:$port/nowhere"
 fails_with "nobody there" "http://127.0.0.1:1/" "$program" image extract http://127.0.0.1:1/i.caibx x
 check "an error leaves no output" test ! -e x
+fails_with "a password is wanted" "status 401: give a user and password" "$program" image extract "http://127.0.0.1:$port/private/i.caibx" x
+check "a password in the URL" "$program" image extract "http://user:secret@127.0.0.1:$port/private/i.caibx" out.private --seed-output=no
+check "  the blob is whole" cmp out.private blob
+fails_with "a wrong one is not shown" "http://user:…@127.0.0.1:$port/private/i.caibx" "$program" image extract "http://user:Secret@127.0.0.1:$port/private/i.caibx" x
+fails_with "a redirect in a circle" "redirected more than 10 times" "$program" image extract "http://127.0.0.1:$port/moved/i.caibx" x
+fails_with "a host that is not there is no missing chunk" "Could not resolve host" "$program" image extract www/i.caibx x --store http://images.invalid/default.castr
+check "a proxy of the environment" env http_proxy="http://127.0.0.1:$proxy" "$program" image extract http://images.invalid/i.caibx out.proxy --seed-output=no
+check "  the blob is whole" cmp out.proxy blob
 
 echo "== our server"
 "$program" image serve www --listen 127.0.0.1:0 > serve.log 2>&1 &
@@ -74,6 +90,7 @@ done
 check "curl reads a range" curl -sf -r 10-19 "$url/i.caibx" -o range
 check "  it is that range" cmp <(tail -c +11 www/i.caibx | head -c 10) range
 check "curl keeps its connection" bash -c "curl -sv $url/i.caibx $url/i.caibx -o /dev/null -o /dev/null 2>&1 | grep -q 'Re-using existing connection'"
+check "curl asks only for what is new" bash -c 'curl -sf --etag-save tag "$1/i.caibx" -o got.caibx && [ "$(curl -s --etag-compare tag "$1/i.caibx" -o none -w "%{http_code}")" = 304 ]' _ "$url"
 fails_with "casync: a missing index" "" casync extract "$url/nowhere.caibx" y
 fails_with "other files are not given" "404" curl -sSf "$url/../serve.log" --path-as-is
 fails_with "writing is refused" "405" curl -sSf -X PUT "$url/i.caibx"
@@ -97,6 +114,9 @@ fails_with "a certificate nobody trusts is refused" "" curl -sSf "${https}i.caib
 fails_with "plain HTTP is no answer" "" curl -sSf "http://${https#https://}i.caibx" -o got.caibx
 check "all of it by our client" env SSL_CERT_FILE="$work/certificate.pem" "$program" image extract "${https}i.caibx" out.https --no-sync
 check "  the blob is whole" cmp out.https blob
+mkdir trusted && cp certificate.pem "trusted/$(openssl x509 -hash -noout -in certificate.pem).0"
+check "  by a folder of certificates" env SSL_CERT_DIR="$work/trusted" "$program" image digest "${https}i.caibx"
+fails_with "  not without" "SSL_CERT_FILE" "$program" image digest "${https}i.caibx"
 fails_with "a key that is none" "no key in PEM" "$program" image serve www --listen 127.0.0.1:0 --certificate certificate.pem --key blob
 fails_with "a certificate without a key" "HTTPS takes both" "$program" image serve www --listen 127.0.0.1:0 --certificate certificate.pem
 verdict

@@ -112,9 +112,7 @@ class HttpBlobs final : public store::BlobStore {
       refused_[form_of(name)] = true;
       return absent(name);
     }
-    const char* hint = status == 401 || status == 403 ? ": give a user and password in the URL or in ~/.netrc" : "";
-    return Error(status == 401 || status == 403 ? ErrorKind::refused : ErrorKind::io,
-                 fmt::format("{}: the server answered with status {}{}", answer.place, status, hint));
+    return error_of_answer(answer);
   }
 
   template <class T>

@@ -196,6 +196,14 @@ std::string place_of(CURL* easy, const std::string& url) {
 
 }  // namespace
 
+Error error_of_answer(const HttpAnswer& answer) {
+  if (answer.status == 404) return Error(ErrorKind::not_found, answer.place + " is not there");
+  const bool is_refused = answer.status == 401 || answer.status == 403;
+  return Error(is_refused ? ErrorKind::refused : ErrorKind::io,
+               fmt::format("{}: the server answered with status {}{}", answer.place, answer.status,
+                           is_refused ? ": give a user and password in the URL or in ~/.netrc" : ""));
+}
+
 std::string url_for_people(std::string_view url) {
   const std::size_t begin = url.find("://");
   if (begin == std::string_view::npos) return std::string(url);

@@ -63,6 +63,9 @@ class HttpClient {
   std::shared_ptr<Impl> impl_;
 };
 
+// What an answer of another status than 200 means: ErrorKind::not_found for 404, refused for 401 and 403, else io.
+Error error_of_answer(const HttpAnswer& answer);
+
 // The URL as messages show it: a password becomes "…".
 std::string url_for_people(std::string_view url);
 
