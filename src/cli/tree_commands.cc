@@ -10,6 +10,7 @@
 #include <iterator>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include "base/check.h"
@@ -283,8 +284,8 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
   ImageRun run(settings, options.threads);
   Result<OpenImage> image = open_image(name, store, run);
   if (!image) return run.console().error(image.error());
-  const bool has_target = has_seed_in_target(options);
-  const bool has_seeds = !options.seeds.empty() || has_target;
+  bool with_target = has_seed_in_target(options);
+  bool has_seeds = !options.seeds.empty() || with_target;
   if (has_seeds) chunks::raise_descriptor_limit();
   chunks::SeedMap seeds(image->index, options.seed_cache);
   chunks::IndexedArchive archive(std::move(image->index), *image->store, has_seeds ? &seeds : nullptr, run.workers(), run.loop());
@@ -318,7 +319,23 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
       run.loop().post([&run, code] { run.end(code); });
     });
   };
-  run.loop().post([&] { add_seeds(seeds, options.seeds, options, has_target, run, start); });
+  const auto seed = [&] { add_seeds(seeds, options.seeds, options, with_target, run, start); };
+  // A target is read, cut and hashed for less than a remote wants, but for more than a store beside it.
+  const bool is_store_alone = store.extra_stores.empty() && store.cache_store.empty() && image->store->reader() != nullptr;
+  if (with_target && is_store_alone) {
+    const std::vector<chunks::IndexEntry>& entries = archive.index().entries;
+    std::vector<chunks::ChunkId> ids(entries.size());
+    std::ranges::transform(entries, ids.begin(), &chunks::IndexEntry::id);
+    run.loop().post([&, ids = std::move(ids)]() mutable {
+      image->store->has(std::move(ids), [&](Result<std::vector<bool>> there) {
+        with_target = !there || std::ranges::find(*there, false) != there->end();
+        has_seeds = !options.seeds.empty() || with_target;
+        seed();
+      });
+    });
+  } else {
+    run.loop().post(seed);
+  }
   const int code = run.run();
   archive.cancel();  // after a signal, the reader still reads
   if (reader.joinable()) reader.join();

@@ -170,7 +170,7 @@ extract over
 casync extract --store="$work/next.castr" "$work/next.caidx" over
 [ "$(digest over)" = "$next" ] || die "another tree under the name casync"
 # The copy of it has no room: the seed is given up, and the store has all.
-TMPDIR=$work/tiny extract over 2>"$work/said"
+TMPDIR=$work/tiny "$godwit" image extract "$work/t.caidx" over --store "$work/empty" --extra-store "$work/castr" 2>"$work/said"
 expect_tree over
 grep -q "warning: what is replaced is no seed" "$work/said" || die "nothing is said of a seed that was given up: $(cat "$work/said")"
 # Nothing there: nothing read.
@@ -230,7 +230,8 @@ gone seed again again2 && mv keep seed
 
 echo "- a tree that was made with seeds is one that is known, also the one that is replaced"
 for round in 1 2 3; do
-  extract over --seed-cache="$work/over"
+  "$godwit" image extract "$work/t.caidx" over --store "$work/empty" --extra-store "$work/castr" --seed-cache="$work/over" --json \
+    >"$work/out"
   expect_tree over
   case $round in
     1) [ -z "$(grep seeded "$work/out")" ] || die "an empty folder is read as a seed" ;;
@@ -238,6 +239,9 @@ for round in 1 2 3; do
     3) [ "$(said seed_bytes_read)" = 0 ] || die "what was made is read again: $(cat "$work/out")" ;;
   esac
 done
+extract over
+[ -z "$(grep seeded "$work/out")" ] || die "what is replaced is read though the store has all and lies here"
+expect_tree over
 gone over
 
 echo "- between two file systems: copies"
