@@ -1,5 +1,7 @@
 #include "chunks/core/chunk_file.h"
 
+#include <lzma.h>
+
 #include <gtest/gtest.h>
 #include <boost/json/parse.hpp>
 
@@ -125,6 +127,27 @@ TEST(ChunkFile, RefusesWhatIsNoCompressedChunk) {
   EXPECT_EQ(decoder.decode_up_to(as_bytes("<html>404</html>"), 100).error().kind(), ErrorKind::invalid);
   // A whole zstd frame of nothing.
   EXPECT_EQ(decoder.decode_up_to(*from_hex("28b52ffd 20 00 01 00 00"), 100).error().kind(), ErrorKind::invalid);
+}
+
+// A file of some bytes may ask for a dictionary of 4 GiB to be decompressed: xz file format 3.1 and 5.3.1, the byte behind the id
+// and size of LZMA2's properties.
+TEST(ChunkFile, AnXzFileThatWantsTooMuchMemoryIsRefused) {
+  Bytes file;
+  ASSERT_TRUE(ChunkEncoder::of(Compression::xz, std::nullopt)->encode(golden::text(9, 1000), file));
+  constexpr std::size_t kHeader = 12;
+  const std::size_t header_size = (std::to_integer<std::size_t>(file[kHeader]) + 1) * 4;
+  // Behind the sizes: LZMA2 (0x21), whose properties are one byte.
+  std::size_t filter = kHeader + 2;
+  while (filter + 2 < kHeader + header_size && (file[filter] != std::byte{0x21} || file[filter + 1] != std::byte{1})) ++filter;
+  ASSERT_LT(filter + 2, kHeader + header_size);
+  file[filter + 2] = std::byte{40};
+  const std::uint32_t sum = lzma_crc32(reinterpret_cast<const std::uint8_t*>(file.data()) + kHeader, header_size - 4, 0);
+  for (std::size_t i = 0; i < 4; ++i) file[kHeader + header_size - 4 + i] = static_cast<std::byte>(sum >> (8 * i));
+  Bytes out(1000);
+  const Result<std::size_t> size = ChunkDecoder().decode(file, out);
+  ASSERT_FALSE(size);
+  EXPECT_EQ(size.error().kind(), ErrorKind::limit) << size.error().message();
+  EXPECT_NE(size.error().message().find("memory"), std::string::npos) << size.error().message();
 }
 
 }  // namespace
