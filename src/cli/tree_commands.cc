@@ -284,7 +284,8 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, const Tre
   ImageRun run(settings, options.threads);
   Result<OpenImage> image = open_image(name, store, run);
   if (!image) return run.console().error(image.error());
-  bool with_target = has_seed_in_target(options);
+  // A sub-tree's target is only a place, which may hold anything.
+  bool with_target = subpath.empty() && has_seed_in_target(options);
   bool has_seeds = !options.seeds.empty() || with_target;
   if (has_seeds) chunks::raise_descriptor_limit();
   chunks::SeedMap seeds(image->index, options.seed_cache);
