@@ -93,7 +93,7 @@ int run_with_tree(const Settings& settings, const StoreOptions& store, TreeOptio
   ImageRun run(settings, options.threads);
   Result<OpenImage> image = open_image(name, store, run);
   if (!image) return run.console().error(image.error());
-  bool with_target = has_seed_in_target(options);
+  bool with_target = subpath.empty() && has_seed_in_target(options);
   bool has_seeds = !options.seeds.empty() || with_target;
   if (has_seeds) chunks::raise_descriptor_limit();
   chunks::SeedMap seeds(image->index, options.seed_cache);

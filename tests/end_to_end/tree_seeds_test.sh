@@ -242,6 +242,9 @@ done
 extract over
 [ -z "$(grep seeded "$work/out")" ] || die "what is replaced is read though the store has all and lies here"
 expect_tree over
+"$godwit" image extract "$work/t.caidx" over sub --store "$work/empty" --extra-store "$work/castr" --json >"$work/out"
+[ -z "$(grep seeded "$work/out")" ] || die "all that lies where a sub-tree is put is read"
+expect_tree over
 gone over
 
 echo "- between two file systems: copies"
