@@ -142,7 +142,7 @@ ErrorKind kind_of(CURLcode code) {
 // libcurl's sentence, and where it does not say what to do, ours.
 std::string sentence_of(CURLcode code, std::string_view problem) {
   if (problem.find("HTTP/0.9") != problem.npos) return "what answers there does not speak HTTP";
-  const std::string why(problem.empty() ? curl_easy_strerror(code) : problem);
+  std::string why(problem.empty() ? curl_easy_strerror(code) : problem);
   switch (code) {
     case CURLE_TOO_MANY_REDIRECTS: return fmt::format("it is redirected more than {} times, perhaps in a circle", kRedirectsMax);
     case CURLE_SSL_CONNECT_ERROR: return why + " (does it speak HTTPS?)";
