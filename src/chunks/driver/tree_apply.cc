@@ -45,6 +45,19 @@ mode_t AttributeWriter::mode_of(const Node& node, mode_t fallback) const {
   return fallback;
 }
 
+// FAT passes over a mode that it can not keep; of the one it shows it can be without the write bits. casync leaves such files
+// writable there.
+Result<void> AttributeWriter::keep_read_only(int descriptor, const Node& node, mode_t wanted) const {
+  struct stat now{};
+  if ((node.features & feature::kReadOnly) == 0 || (wanted & 0222) != 0) return {};
+  if (::fstat(descriptor, &now) != 0) return fail(Error::from_errno(errno, "look at the mode"));
+  if ((now.st_mode & 0222) == 0) return {};
+  const mode_t mode = now.st_mode & 07555;
+  const int done = node.has_flags() ? ::fchmod(descriptor, mode) : ::chmod(path_of_descriptor(descriptor).c_str(), mode);
+  if (done != 0) return fail(Error::from_errno(errno, "set the mode"));
+  return {};
+}
+
 Result<void> AttributeWriter::apply(int descriptor, const Node& node, const struct stat& status, mode_t fallback_mode,
                                     Inherited inherited) {
   bool owner_changed = false;
@@ -54,6 +67,7 @@ Result<void> AttributeWriter::apply(int descriptor, const Node& node, const stru
     if (wanted != (status.st_mode & 07777) || owner_changed) {  // a new owner takes the set-id bits away
       const int done = node.has_flags() ? ::fchmod(descriptor, wanted) : ::chmod(path_of_descriptor(descriptor).c_str(), wanted);
       if (done != 0) return fail(Error::from_errno(errno, "set the mode"));
+      if (Result<void> kept = keep_read_only(descriptor, node, wanted); !kept) return kept;
     }
     if (Result<void> done = apply_acl(descriptor, node, inherited.acl); !done) return done;
   }
@@ -170,8 +184,9 @@ Result<void> AttributeWriter::apply_flags(int descriptor, const Node& node, Inhe
   if (node.quota_project_id != 0 && is_allowed(feature::kQuotaProjectId))
     if (Result<void> set = write_project(descriptor, static_cast<std::uint32_t>(node.quota_project_id)); !set) return set;
   const FeatureFlags flags = node.flags & mask_.allowed;
-  if ((flags & feature::kFatAttrs) != 0)
-    if (Result<void> set = write_fat_attributes(descriptor, flags); !set) return set;
+  // Also where all are off: FAT turns one on for every new file.
+  if (const FeatureFlags known = node.features & mask_.allowed & feature::kFatAttrs; known != 0)
+    if (Result<void> set = write_fat_attributes(descriptor, flags, known); !set) return set;
   const FeatureFlags known = node.features & mask_.allowed & feature::kChattr;
   const std::uint32_t wanted = chattr_of_features(flags & feature::kChattr);
   if (wanted != 0 || (inherited.chattr && known != 0)) {

@@ -47,6 +47,7 @@ class AttributeWriter {
  private:
   Result<std::uint32_t> owner(const std::string& name, std::uint64_t id, bool is_group, bool has_numbers);
   Result<void> resolve(std::vector<AclEntry>& entries, bool are_groups, bool has_numbers);
+  Result<void> keep_read_only(int descriptor, const Node& node, mode_t wanted) const;
   Result<void> apply_owner(int descriptor, const Node& node, const struct stat& status, bool& changed);
   Result<void> apply_acl(int descriptor, const Node& node, bool may_inherit);
   Result<void> apply_extended(int descriptor, const Node& node, bool remove_others);

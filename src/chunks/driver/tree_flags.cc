@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace godwit::chunks {
 namespace {
@@ -110,15 +111,19 @@ FeatureFlags read_fat_attributes(int descriptor) {
          ((bits & ATTR_ARCH) != 0 ? feature::kFlagArchive : 0);
 }
 
-Result<void> write_fat_attributes(int descriptor, FeatureFlags flags) {
-  __u32 bits = 0;
+Result<void> write_fat_attributes(int descriptor, FeatureFlags flags, FeatureFlags known) {
+  constexpr std::pair<FeatureFlags, __u32> kBits[] = {
+      {feature::kFlagHidden, ATTR_HIDDEN}, {feature::kFlagSystem, ATTR_SYS}, {feature::kFlagArchive, ATTR_ARCH}};
   constexpr const char* kWhat = "set FAT attributes (--without=fat-attrs leaves them)";
-  if (::ioctl(descriptor, FAT_IOCTL_GET_ATTRIBUTES, &bits) != 0) return fail(ioctl_error(kWhat));
-  bits &= ~static_cast<__u32>(ATTR_HIDDEN | ATTR_SYS | ATTR_ARCH);
-  if ((flags & feature::kFlagHidden) != 0) bits |= ATTR_HIDDEN;
-  if ((flags & feature::kFlagSystem) != 0) bits |= ATTR_SYS;
-  if ((flags & feature::kFlagArchive) != 0) bits |= ATTR_ARCH;
-  if (::ioctl(descriptor, FAT_IOCTL_SET_ATTRIBUTES, &bits) != 0) return fail(ioctl_error(kWhat));
+  __u32 present = 0;
+  if (::ioctl(descriptor, FAT_IOCTL_GET_ATTRIBUTES, &present) != 0) {
+    if ((flags & known & feature::kFatAttrs) == 0) return {};
+    return fail(ioctl_error(kWhat));
+  }
+  __u32 bits = present;
+  for (const auto& [flag, bit] : kBits)
+    if ((known & flag) != 0) bits = (flags & flag) != 0 ? bits | bit : bits & ~bit;
+  if (bits != present && ::ioctl(descriptor, FAT_IOCTL_SET_ATTRIBUTES, &bits) != 0) return fail(ioctl_error(kWhat));
   return {};
 }
 

@@ -34,7 +34,8 @@ Result<FileSystemTraits> traits_of_file_system(int descriptor);
 std::uint32_t read_chattr(int descriptor);
 Result<void> write_chattr(int descriptor, std::uint32_t bits);
 FeatureFlags read_fat_attributes(int descriptor);
-Result<void> write_fat_attributes(int descriptor, FeatureFlags flags);
+// Sets those of `known` to what `flags` has. A file system without such attributes is an error only if one is to be on.
+Result<void> write_fat_attributes(int descriptor, FeatureFlags flags, FeatureFlags known);
 // Of a folder on btrfs.
 FeatureFlags read_subvolume(int descriptor, std::uint64_t inode);
 Result<void> make_subvolume(int parent, std::string_view name);
