@@ -95,7 +95,7 @@ void add_extract(Command group, const Settings& settings, std::function<int()>& 
   app.add_flag("--in-place", o->in_place, "write into OUTPUT itself what differs; after an interruption, go on where it stopped");
   add_yes_no(app, "--punch-holes", o->punch_holes, "leave out zeros (default yes)");
   add_yes_no(app, "--reflink", o->reflink, "share blocks with seeds where the file system can (default yes)");
-  app.add_flag("--no-sync", o->no_sync, "do not wait for the disk");
+  app.add_flag("--no-sync", o->no_sync, "do not wait for the disk: a crash of the machine may lose what was extracted");
   add_threads_option(app, o->threads);
   add_extract_options(app, o->tree);
   set_command(app, settings, command, o, run_image_extract);

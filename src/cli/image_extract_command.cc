@@ -58,6 +58,7 @@ static int run_extract_of_tree(const Settings& settings, const ExtractOptions& o
   tree.threads = options.threads;
   tree.seeds = options.seeds;
   tree.reflink = options.reflink;
+  tree.sync = !options.no_sync;
   tree.target = options.output.empty() ? "." : options.output;
   tree.seed_target = options.seed_output;
   const std::optional<chunks::SeedCache> seed_cache = seed_cache_of(options.seed_cache);

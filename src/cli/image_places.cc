@@ -384,8 +384,8 @@ int run_remote_make(const Settings& settings, const MakeOptions& options, TreeKi
   if (!workshop) return console.error(workshop.error());
   MakeOptions here = options;
   here.index = *workshop / std::filesystem::path(index->path).filename().string();
-  if (both) here.store.store = *workshop / "default.castr";
-  if (!both) here.store.store = store->path;
+  here.store.store = both ? *workshop / "default.castr" : store->path;
+  here.no_sync = both || options.no_sync;  // the workshop is gone when it has been pushed
   if (const int made = run_image_make(settings, here); made != kDone) return made;
   const chunks::HelloFlags wants = both ? kPushIndex | kPushChunks | kPushIndexChunks : kPushIndex;
   return run_push(

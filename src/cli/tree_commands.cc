@@ -218,6 +218,7 @@ int run_tree_extract(Console& console, const TreeOptions& options, TreeInput inp
   std::ranges::copy_if(options.seeds, std::back_inserter(extraction.seeds), is_folder);
   extraction.reflink = options.reflink;
   extraction.hardlink = options.hardlink;
+  extraction.sync = options.sync;
   chunks::raise_descriptor_limit();
   const std::string name = input.path().substr(input.path().rfind('/') + 1);
   const bool was_there = is_folder(folder);

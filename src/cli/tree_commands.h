@@ -40,6 +40,7 @@ struct TreeOptions {
   std::vector<std::string> seeds;  // folders, and files
   bool reflink = true;             // of an extraction: share blocks with files of seed folders,
   bool hardlink = false;           // or be links to them
+  bool sync = false;               // wait for the disk
   std::string target;              // of an extraction: a seed in which it lies, or which lies in it, changes meanwhile
   bool seed_target = false;        // what lies there already is a seed, too
   const chunks::SeedCache* seed_cache = nullptr;  // what is known of file seeds; may be null

@@ -6,7 +6,7 @@ namespace {
 
 constexpr Duration kLong = Duration::seconds(100);
 
-// A store, and which of its blobs were read.
+// A store, which of its blobs were read, and on demand one whose disk takes its time.
 class WatchedBlobs final : public store::BlobStore {
  public:
   explicit WatchedBlobs(store::BlobStore& inner) : inner_(inner) {}
@@ -21,13 +21,20 @@ class WatchedBlobs final : public store::BlobStore {
   void put(std::string name, Bytes content, Done<bool> done) override {
     inner_.put(std::move(name), std::move(content), std::move(done));
   }
-  void sync(Done<void> done) override { inner_.sync(std::move(done)); }
+  void sync(Done<void> done) override {
+    if (holds_syncs)
+      held_sync = std::move(done);
+    else
+      inner_.sync(std::move(done));
+  }
   void remove(std::string name, Done<void> done) override { inner_.remove(std::move(name), std::move(done)); }
   void list(std::string folder, Done<std::vector<store::BlobEntry>> done) override {
     inner_.list(std::move(folder), std::move(done));
   }
 
   std::vector<std::string> read;
+  bool holds_syncs = false;
+  Done<void> held_sync;
 
  private:
   store::BlobStore& inner_;
@@ -242,6 +249,29 @@ TEST(RemoteRate, LinksOfAProcessShareIt) {
   for (std::size_t i = 20; i < 40; ++i) second->get(ids[i], Digest::sha512_256, 1 << 20, count);
   ASSERT_TRUE(scene.world.run_until([&] { return left == 0; }, kLong)) << scene.world.report();
   EXPECT_GE((scene.world.now() - begun).as_seconds(), 11.0);
+}
+
+TEST(RemotePush, AnIndexHasItsPlaceOnlyWhenItsChunksAreDurable) {
+  RemoteScene scene(1);
+  std::vector<ChunkId> ids;
+  for (int i = 0; i < 20; ++i) ids.push_back(scene.add_chunk(*scene.near_blobs, 10'000, true));
+  scene.write_index("near.caibx", ids);
+  WatchedBlobs far(*scene.far_blobs);
+  far.holds_syncs = true;
+  scene.serve({true, scene.folder / "far.caibx", "", {&far}, nullptr});
+  std::optional<Result<void>> result;
+  auto transfer = push_over_cuts(scene.near.scheduler(), scene.near.workers(), scene.connector(1),
+                                 {0xe00, scene.folder / "near.caibx", {scene.near_blobs.get()}}, Duration::seconds(1),
+                                 [&](Result<void> done) { result = std::move(done); });
+  ASSERT_TRUE(transfer) << transfer.error().message();
+  ASSERT_TRUE(scene.world.run_until([&] { return far.held_sync != nullptr; }, kLong)) << scene.world.report();
+  scene.world.run_for(Duration::seconds(1));
+  EXPECT_FALSE(std::filesystem::exists(scene.folder / "far.caibx"));
+  EXPECT_FALSE(result) << "the client is told that all is there";
+  far.held_sync({});
+  ASSERT_TRUE(scene.world.run_until([&] { return result.has_value(); }, kLong)) << scene.world.report();
+  EXPECT_TRUE(*result) << result->error().message();
+  EXPECT_EQ(scene.file("far.caibx"), scene.file("near.caibx"));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "base/cursor.h"
+#include "chunks/driver/index_file.h"
 
 namespace godwit::chunks {
 namespace {
@@ -248,7 +249,11 @@ Result<ChunkId> write_archive_file(ArchiveStream& source, Digest digest, const s
   });
   if (id && ::fdatasync(file.descriptor()) != 0) id = fail(errno_error("make durable", partial));
   if (id && ::rename(partial.c_str(), path.c_str()) != 0) id = fail(errno_error("rename into place", path));
-  if (!id) ::unlink(partial.c_str());
+  if (!id) {
+    ::unlink(partial.c_str());
+    return id;
+  }
+  if (Result<void> synced = sync_folder_of(path); !synced) return fail(std::move(synced).error());
   return id;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -44,6 +45,10 @@ Result<std::unique_ptr<TreeExtractor>> TreeExtractor::open(const std::string& pa
   // Here alone a symlink is followed: the user named it.
   top->descriptor = Descriptor(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!top->descriptor.is_open()) return fail(extractor->error("open folder"));
+  if (options.sync) {
+    extractor->top_ = Descriptor(::fcntl(top->descriptor.get(), F_DUPFD_CLOEXEC, 0));
+    if (!extractor->top_.is_open()) return fail(extractor->error("open folder"));
+  }
   std::uint64_t& run = extractor->extraction_.run;
   if (::getrandom(&run, sizeof run, 0) != sizeof run) return fail(extractor->error("get a random number for"));
   extractor->levels_.push_back({.folder = std::move(top), .others = {}});
@@ -195,7 +200,9 @@ Result<void> TreeExtractor::finish() {
   Result<void> left;
   if (!levels_.empty()) left = leave_folder();
   Result<void> settled = makers_.settle();
-  return settled ? left : settled;
+  if (!settled) return settled;
+  if (left && top_.is_open() && ::syncfs(top_.get()) != 0) return fail(error("wait for the disk below"));
+  return left;
 }
 
 Result<void> TreeExtractor::enter_leaf(const Node& node) {

@@ -63,6 +63,7 @@ class TreeExtractor {
   Error error(std::string_view what) const;  // from errno, about path_
 
   TreeExtraction extraction_;
+  Descriptor top_;  // where it is waited for the disk at the end
   std::string subtree_name_;
   std::vector<Level> levels_;
   std::string path_;

@@ -31,6 +31,7 @@ struct TreeExtractorOptions {
   std::vector<std::string> seeds;
   bool reflink = true;    // which share their blocks then, where the file system can,
   bool hardlink = false;  // or are links to them, where they have the same attributes as well.
+  bool sync = false;      // what was made is durable at the end
 };
 
 // What the makers of one extraction have in common.
