@@ -129,7 +129,9 @@ TEST(TreeWalker, WhatBecomesSomethingElseBeforeItIsOpenedIsAnError) {
       ASSERT_TRUE((*walker)->next());
       std::filesystem::remove(path);
       if (kind == "link") std::filesystem::create_symlink(was_folder ? "../outside" : "../outside/it", path);
-      if (kind == "fifo") ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+      if (kind == "fifo") {
+        ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+      }
       if (kind == "file") scene::write(path, "y");
       if (kind == "folder") std::filesystem::create_directory(path);
       const Result<ArchiveTree::Step> next = (*walker)->next();
