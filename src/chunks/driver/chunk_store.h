@@ -41,8 +41,8 @@ class ChunkStore {
   virtual void get(const ChunkId& id, Digest digest, std::uint64_t size_max, Done<Bytes> done) = 0;
   // In either form, without looking at the content.
   virtual void has(std::vector<ChunkId> ids, Done<std::vector<bool>> done) = 0;
-  // Stores `data`, which the caller has hashed and keeps until `done`; in the form that the store was made for. False: there
-  // already.
+  // Stores `data`, which the caller has hashed, in the form that the store was made for; `done` keeps it, since a worker may
+  // still read it when the store is gone. False: there already.
   virtual void put(const ChunkId& id, ConstBytes data, Done<bool> done) = 0;
   // What put() has ended is durable.
   virtual void sync(Done<void> done) = 0;
