@@ -32,18 +32,6 @@ using Kind = RemoteLocator::Kind;
 // An index of a blob of 100 TB; more is nobody's index.
 constexpr std::uint64_t kIndexBytesMax = std::uint64_t{64} << 30;
 
-// Runs a loop of its own until `start`'s call has ended.
-template <class Start>
-Result<void> run_until_done(net::EventLoop& loop, Start start) {
-  std::optional<Result<void>> result;
-  start([&](Result<void> done) {
-    result = std::move(done);
-    loop.stop();
-  });
-  if (!result) loop.run();
-  return result ? std::move(*result) : fail(ErrorKind::cancelled, "interrupted");
-}
-
 Result<Bytes> fetch_by_http(const std::string& url, std::uint64_t rate) {
   net::EventLoop loop;
   chunks::HttpClient client(loop, http_options(rate));

@@ -95,13 +95,13 @@ std::string text_of_origins(std::uint64_t fetched, std::uint64_t cached, std::ui
   return fmt::format("{} fetched, {}{} reused", host::text_of_bytes(fetched), from_cache, host::text_of_bytes(reused));
 }
 
-Result<void> ImageRun::wait_for(const std::function<void(net::Done<void>)>& start) {
+Result<void> run_until_done(net::EventLoop& loop, const std::function<void(net::Done<void>)>& start) {
   std::optional<Result<void>> result;
   start([&](Result<void> done) {
     result = std::move(done);
-    loop_.stop();
+    loop.stop();
   });
-  if (!result) loop_.run();
+  if (!result) loop.run();
   return result ? std::move(*result) : fail(ErrorKind::cancelled, "interrupted");
 }
 

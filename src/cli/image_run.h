@@ -19,6 +19,9 @@
 
 namespace godwit::cli {
 
+// Runs a loop until `start`'s call has ended. ErrorKind::cancelled where the loop was stopped before.
+Result<void> run_until_done(net::EventLoop& loop, const std::function<void(net::Done<void>)>& start);
+
 class ImageRun {
  public:
   // `threads` 0: as many as there are processors.
@@ -43,7 +46,7 @@ class ImageRun {
   // Until end() or a signal; gives the exit code.
   int run();
   // Runs the loop until `start`'s call has ended, before or in place of run(). ErrorKind::cancelled after a signal.
-  Result<void> wait_for(const std::function<void(net::Done<void>)>& start);
+  Result<void> wait_for(const std::function<void(net::Done<void>)>& start) { return run_until_done(loop_, start); }
   // The same as run(), with work that blocks on a thread of its own beside the loop: its code ends the run. `stop` is called when
   // the run has ended, perhaps by a signal, and makes the work end soon.
   int run_beside(const std::function<int()>& work, const std::function<void()>& stop);

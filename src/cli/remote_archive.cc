@@ -77,12 +77,10 @@ Result<void> fetch_by_http(const std::string& url, std::uint64_t rate, const Spo
     return written;
   };
   return run.wait_for([&](net::Done<void> done) {
-    client.get_into(url, ~std::uint64_t{0}, sink, [url, done = std::move(done)](Result<chunks::HttpAnswer> answer) mutable {
+    client.get_into(url, ~std::uint64_t{0}, sink, [done = std::move(done)](Result<chunks::HttpAnswer> answer) mutable {
       if (!answer) return done(fail(std::move(answer).error()));
-      if (answer->status == 404) return done(fail(ErrorKind::not_found, chunks::url_for_people(url) + " is not there"));
-      if (answer->status == 200) return done({});
-      done(fail(ErrorKind::io,
-                fmt::format("{}: the server answered with status {}", chunks::url_for_people(url), answer->status)));
+      if (answer->status != 200) return done(fail(chunks::error_of_answer(*answer)));
+      done({});
     });
   });
 }

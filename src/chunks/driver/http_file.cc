@@ -19,17 +19,13 @@ using net::Done;
 namespace {
 
 // What an answer other than the bytes that were asked for means.
-Error problem_of(const std::string& url, const HttpAnswer& answer) {
-  const std::string name = url_for_people(url);
-  if (answer.status == 404) return Error(ErrorKind::not_found, name + " is not there");
-  if (answer.status == 401 || answer.status == 403)
-    return Error(ErrorKind::refused, fmt::format("{}: the server answered with status {}: give a user and password in the URL or "
-                                                 "in ~/.netrc",
-                                                 name, answer.status));
-  if (answer.status == 200) return Error(ErrorKind::unsupported, name + ": the server gives whole files only, no ranges of them");
-  if (answer.status == 416) return Error(ErrorKind::invalid, name + ": the file is empty, or has become shorter");
-  if (answer.status == 206) return Error(ErrorKind::io, name + ": the server answered with another range than was asked for");
-  return Error(ErrorKind::io, fmt::format("{}: the server answered with status {}", name, answer.status));
+Error problem_of(const HttpAnswer& answer) {
+  switch (answer.status) {
+    case 200: return Error(ErrorKind::unsupported, answer.place + ": the server gives whole files only, no ranges of them");
+    case 206: return Error(ErrorKind::io, answer.place + ": the server answered with another range than was asked for");
+    case 416: return Error(ErrorKind::invalid, answer.place + ": the file is empty, or has become shorter");
+    default: return error_of_answer(answer);
+  }
 }
 
 }  // namespace
@@ -50,7 +46,7 @@ class HttpFile::Impl : public std::enable_shared_from_this<Impl> {
       size_ = answer->size_of_all;
       if (answer->status != 206 || answer->first != 0 || answer->body.size() != std::min(size_, options_.piece_bytes) ||
           size_ == 0)
-        return done(fail(problem_of(url_, *answer)));
+        return done(fail(problem_of(*answer)));
       version_ = answer->version;
       Piece& first = add(0);
       first.bytes = std::move(answer->body);
@@ -135,7 +131,7 @@ class HttpFile::Impl : public std::enable_shared_from_this<Impl> {
       return within(
           Error(ErrorKind::io, url_for_people(url_) + ": the file has become another one while it was read; begin anew"));
     if (answer->status != 206 || answer->first != at || answer->size_of_all == 0 || answer->body.size() != length)
-      return within(problem_of(url_, *answer));
+      return within(problem_of(*answer));
     return std::move(answer->body);
   }
 
