@@ -1,8 +1,8 @@
 // Reads a source, cuts it, hashes the chunks: everything that `make` does before a store comes into it, and what indexing a seed
 // is. One job after the other reads blocks into a ring; jobs beside it look for candidates, block by block; on the scheduler's
 // thread the walk decides the cuts; jobs hash batches of chunks, and one chain of jobs the whole stream, if that is wanted. The
-// chunks come out the same for any number of threads. Memory: one ring of 8 MiB a thread, but 16 to 64 MiB, or of two chunks of the
-// largest size and 8 MiB.
+// chunks come out the same for any number of threads. Memory: one ring of 8 MiB a thread, but 16 to 64 MiB, or of two chunks of
+// the largest size and 8 MiB.
 //
 // Holes are not read: a long one becomes runs of equal chunks.
 #pragma once
